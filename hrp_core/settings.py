@@ -1,0 +1,176 @@
+"""Every setting of the system, once, typed.
+
+Values come from the environment (`HRP_*`), then from `.env` in the project root, then from the defaults
+below. Broker settings (`IBKR_*`) are read by `hrp_core.execution.config` alone, and never in sim mode.
+"""
+
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from hrp_core.calendar import Clock, GatewayClock, WallClock
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Mode(StrEnum):
+    """Where orders go: the simulated gateway, a paper account, or a real account."""
+
+    SIM = "sim"
+    PAPER = "paper"
+    LIVE = "live"
+
+
+class Settings(BaseSettings):
+    """The settings of one installation. Build one and pass it on; nothing reads the environment twice."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HRP_", env_file=PROJECT_ROOT / ".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    home: Path = Field(default=PROJECT_ROOT / ".hrp", description="Where all state lives.")
+    mode: Mode = Field(default=Mode.SIM, description="sim, paper or live.")
+    database: Path | None = Field(
+        default=None, description="The DuckDB file; default <home>/<mode>/hrp.duckdb."
+    )
+    strategies: Path = Field(
+        default=PROJECT_ROOT / "strategies", description="Folder of strategy files (TOML)."
+    )
+
+    price_source: Literal["sample", "files", "yahoo", "ibkr"] = Field(
+        default="sample", description="Where prices come from."
+    )
+    price_files: Path | None = Field(
+        default=None,
+        description="Folder (or file) of CSV or Parquet prices for source `files`; for yahoo and ibkr, where "
+        "`universe.*` (and for ibkr `corporate_actions.*`) stand.",
+    )
+    symbols: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Names for the sources yahoo and ibkr, separated by commas."
+    )
+    first_session: date = Field(default=date(2022, 1, 3), description="First session that is a partition.")
+    last_session: date | None = Field(
+        default=None,
+        description="Last session that is a partition; default: the end of a finished price file in sim.",
+    )
+
+    dry_run: bool | None = Field(
+        default=None, description="Plan, check and record, send nothing. Default: off in sim, else on."
+    )
+    capital: Decimal = Field(
+        default=Decimal(1), gt=0, le=1, description="Share of the account's equity to trade with."
+    )
+    sim_start: date = Field(
+        default=date(2022, 12, 2), description="The session after whose close the simulated clock starts."
+    )
+    sim_cash: Decimal = Field(
+        default=Decimal(100_000), gt=0, description="Opening cash of the simulated account, USD."
+    )
+
+    max_positions: int = Field(default=20, gt=0, description="Most names held.")
+    max_position_pct: float = Field(default=0.10, gt=0, le=1, description="Most of the equity in one name.")
+    min_order_value: Decimal = Field(default=Decimal(100), ge=0, description="Smallest order sent, USD.")
+    cash_buffer_pct: float = Field(default=0.02, ge=0, lt=1, description="Share of the equity kept in cash.")
+    min_coverage: float = Field(
+        default=0.95, gt=0, le=1, description="Least share of the universe that must be scored."
+    )
+
+    auto_rollback: bool = Field(
+        default=False, description="Whether drift that stays moves a model back to its predecessor."
+    )
+    send_ack_timeout: float = Field(
+        default=10.0, gt=0, description="Seconds to wait for the broker to acknowledge an order."
+    )
+    max_in_flight: int = Field(
+        default=20, gt=0, le=50, description="Most orders sent and not yet acknowledged."
+    )
+    send_at: Literal["evening", "preopen"] = Field(
+        default="evening", description="When an approved plan is sent: after the close of D, or 09:00 of E."
+    )
+    external_orders: Literal["halt", "adopt", "carve-out"] = Field(
+        default="halt", description="What to do about orders placed by hand or by another program."
+    )
+    lock_timeout: float = Field(default=30.0, gt=0, description="Seconds to wait for the broker lock.")
+    ib_library: Literal["ib_insync", "ib_async"] = Field(
+        default="ib_insync", description="Client library of Interactive Brokers' protocol; ib_async: extra."
+    )
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Least severe line logged."
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="How log lines look.")
+
+    @field_validator("home", "database", "strategies", "price_files")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        """Anchor a relative path at the project root: state must not follow the working directory."""
+        if value is None:
+            return None
+        value = value.expanduser()
+        return value if value.is_absolute() else (PROJECT_ROOT / value)
+
+    @field_validator("symbols", mode="before")
+    @classmethod
+    def _split_symbols(cls, value: object) -> object:
+        """Take AAPL,MSFT apart; symbols are upper case everywhere, each once."""
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            return value
+        return tuple(dict.fromkeys(str(part).strip().upper() for part in parts if str(part).strip()))
+
+    @model_validator(mode="after")
+    def _source_has_files(self) -> "Settings":
+        if self.price_source == "files" and self.price_files is None:
+            raise ValueError("HRP_PRICE_SOURCE=files needs HRP_PRICE_FILES: the folder that holds the prices")
+        if self.price_source in ("yahoo", "ibkr") and not self.symbols:
+            raise ValueError(f"HRP_PRICE_SOURCE={self.price_source} needs HRP_SYMBOLS, such as AAPL,MSFT")
+        return self
+
+    @property
+    def mode_dir(self) -> Path:
+        """The state of this mode: database, journal, lock. Bound to one account."""
+        return self.home / self.mode.value
+
+    @property
+    def database_path(self) -> Path:
+        """The DuckDB file."""
+        return self.database or self.mode_dir / "hrp.duckdb"
+
+    @property
+    def journal_path(self) -> Path:
+        """The order journal (sqlite)."""
+        return self.mode_dir / "journal.sqlite"
+
+    @property
+    def broker_lock_path(self) -> Path:
+        """The file whose kernel lock makes one process at a time the order writer."""
+        return self.mode_dir / "broker.lock"
+
+    @property
+    def gateway_dir(self) -> Path:
+        """State of the simulated gateway: `gateway.json` (endpoint, clock) and `gateway.sqlite`."""
+        return self.home / "sim"
+
+    @property
+    def gateway_file(self) -> Path:
+        """Endpoint, account and clock of the simulated gateway that this installation started."""
+        return self.gateway_dir / "gateway.json"
+
+    @property
+    def logs_dir(self) -> Path:
+        """Rotating log files."""
+        return self.home / "logs"
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether orders are withheld: by default in paper and live, not in sim."""
+        return self.mode is not Mode.SIM if self.dry_run is None else self.dry_run
+
+    def clock(self) -> Clock:
+        """Return the clock of this mode: the simulated gateway's in sim, the wall clock otherwise."""
+        return GatewayClock(self.gateway_file) if self.mode is Mode.SIM else WallClock()
