@@ -1,0 +1,1 @@
+"""What scores the universe: factors now, trained models from the registry next to them."""
