@@ -1,0 +1,37 @@
+"""Execution: the broker, the order manager, and the agreement between ledger and broker.
+
+What belongs here: everything between a frozen plan and the account. The names of the public contract are
+importable from this package; the IBKR adapter is loaded when it is first asked for.
+"""
+
+from typing import TYPE_CHECKING
+
+from hrp_core.execution.order_manager import OrderManager, SubmitReport
+from hrp_core.execution.orders import Order, OrderSide, OrderStatus, OrderType
+
+if TYPE_CHECKING:
+    from hrp_core.execution.config import BrokerConfig
+    from hrp_core.execution.ibkr import IBKRBroker
+
+__all__ = [
+    "BrokerConfig",
+    "IBKRBroker",
+    "Order",
+    "OrderManager",
+    "OrderSide",
+    "OrderStatus",
+    "OrderType",
+    "SubmitReport",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "BrokerConfig":
+        from hrp_core.execution.config import BrokerConfig
+
+        return BrokerConfig
+    if name == "IBKRBroker":
+        from hrp_core.execution.ibkr import IBKRBroker
+
+        return IBKRBroker
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,148 @@
+"""The book of a session: what the broker did, into the journal, and from there into rows.
+
+What belongs here: when the broker is asked at all, and which marks value the account. What does not: the
+arithmetic (`hrp_core.ledger`).
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import date, datetime
+from decimal import Decimal
+
+import pandas as pd
+
+from hrp_core.calendar import nyse, require_completed
+from hrp_core.execution.broker import Broker
+from hrp_core.execution.sync import sync_broker
+from hrp_core.ledger.book import read_book
+from hrp_core.ledger.frames import fills_frame
+from hrp_core.ledger.journal import Journal
+from hrp_core.ledger.nav import PastNav, nav_frame, nav_row, positions_frame
+from hrp_core.ledger.types import ExternalPolicy
+from hrp_core.money import to_money
+from hrp_core.settings import Settings
+from hrp_core.store import Store, newest_session, read_table, table
+
+OFFICIAL_CLOSE = "official_close"
+
+Connect = Callable[[], AbstractContextManager[Broker]]
+
+
+def session_fills(
+    settings: Settings, journal: Journal, connect: Connect, session: date, now: datetime
+) -> pd.DataFrame:
+    """Return the fills of the orders of `session`, after asking the broker where it can still answer.
+
+    The broker lists executions of the current day only, so it is asked when `session` is the book session;
+    for any other one the journal answers alone.
+
+    Args:
+        settings: names the mode.
+        journal: the order journal; new executions are recorded in it.
+        connect: opens a connection to the broker.
+        session: decision session D.
+        now: from the clock.
+
+    Returns:
+        Rows of the `fills` table.
+
+    Raises:
+        IncompleteSnapshotError: the broker's answers contradict each other; names the order.
+        ReconciliationBreakError: ledger and broker disagree; names the symbols.
+        NotReadyError: the journal was never bound to an account.
+    """
+    if session == nyse().book_session(now):
+        with connect() as broker:
+            sync_broker(
+                broker,
+                journal,
+                now,
+                mode=settings.mode.value,
+                external=ExternalPolicy(settings.external_orders),
+            )
+    mode, account = journal.binding()
+    execution_session = nyse().next(session)
+    return fills_frame(
+        read_book(journal, through=execution_session),
+        session=session,
+        execution_session=execution_session,
+        mode=mode,
+        account=account,
+    )
+
+
+def session_positions(store: Store, journal: Journal, session: date, now: datetime) -> pd.DataFrame:
+    """Return the positions after the execution session of `session`, valued at its official close.
+
+    Raises:
+        RefusedError: that session has not closed yet.
+        DataError: a held name has no official close in the store; names the job that loads it.
+    """
+    execution_session = nyse().next(session)
+    require_completed(execution_session, now)
+    mode, account = journal.binding()
+    return positions_frame(
+        read_book(journal, through=execution_session),
+        official_marks(store, execution_session),
+        session=session,
+        valuation_session=execution_session,
+        mode=mode,
+        account=account,
+    )
+
+
+def session_nav(store: Store, journal: Journal, session: date, now: datetime) -> pd.DataFrame:
+    """Return the one row of the `nav` table for `session`, valued as `session_positions`.
+
+    Raises:
+        RefusedError: the execution session has not closed yet.
+        DataError: a held name has no official close in the store.
+    """
+    calendar = nyse()
+    execution_session = calendar.next(session)
+    require_completed(execution_session, now)
+    mode, account = journal.binding()
+    row = nav_row(
+        read_book(journal, through=execution_session),
+        official_marks(store, execution_session),
+        session=session,
+        valuation_session=execution_session,
+        previous=past_navs(store, before=session),
+        mark_source=OFFICIAL_CLOSE,
+        mark_time=calendar.close(execution_session),
+        mode=mode,
+        account=account,
+    )
+    return nav_frame(row)
+
+
+def official_marks(store: Store, session: date) -> dict[str, Decimal]:
+    """Return the stored official closes of a session, USD a share, by symbol."""
+    rows = read_table(store, table("prices"), sessions=[session], columns=["symbol", "close"])
+    return {
+        str(symbol): to_money(float(close))
+        for symbol, close in zip(rows["symbol"], rows["close"], strict=True)
+    }
+
+
+def past_navs(store: Store, before: date) -> list[PastNav]:
+    """Return what is stored of the NAV of sessions before `before`."""
+    if newest_session(store, table("nav")) is None:
+        return []
+    rows = read_table(
+        store,
+        table("nav"),
+        end=nyse().previous(before),
+        columns=["valuation_session", "nav", "daily_return", "flows"],
+    )
+    return [
+        PastNav(valued, nav, None if math.isnan(daily_return) else daily_return, flows)
+        for valued, nav, daily_return, flows in zip(
+            rows["valuation_session"].tolist(),
+            rows["nav"].tolist(),
+            rows["daily_return"].tolist(),
+            rows["flows"].tolist(),
+            strict=True,
+        )
+    ]

@@ -1,0 +1,218 @@
+"""From a fill back to the model and the data it was decided on.
+
+What belongs here: following the references that journal and store already hold, as one tree. Nothing is
+computed again, and what cannot be followed is named.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from hrp_core.errors import NotReadyError, RefusedError
+from hrp_core.ledger.journal import Journal
+from hrp_core.ledger.types import Execution, FrozenPlan, Intent
+from hrp_core.store import Store, partition_versions, read_table, table
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One step of the way back.
+
+    Attributes:
+        kind: fill, order, intent, plan, target, signal, prediction, model, partition.
+        name: what identifies it.
+        details: what is known of it, as plain values.
+        children: the steps it came from.
+    """
+
+    kind: str
+    name: str
+    details: Mapping[str, object] = field(default_factory=dict)
+    children: tuple["Node", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The tree, and what of it could not be followed.
+
+    Attributes:
+        missing: one message for each reference that leads nowhere; empty when all is explained.
+    """
+
+    root: Node
+    missing: tuple[str, ...]
+
+
+def explain(store: Store, journal: Journal, name: str) -> Explanation:
+    """Return where an execution or an intent came from.
+
+    Args:
+        store: predictions and the versions of the partitions.
+        journal: executions, orders and frozen plans.
+        name: execution id, intent id, or orderRef.
+
+    Raises:
+        RefusedError: the journal knows nothing of that name.
+    """
+    fill = next((item for item in journal.executions() if item.exec_id == name), None)
+    intent = _intent(journal, name if fill is None else fill.order_ref)
+    if intent is None:
+        if fill is not None:
+            raise RefusedError(f"execution {name} belongs to an order that was not sent from this journal")
+        raise RefusedError(
+            f"the journal knows no execution, intent or orderRef {name!r}; see `hrp trades --json`"
+        )
+    missing: list[str] = []
+    node = _intent_node(store, journal, intent, missing)
+    for attempt in reversed(journal.attempts(intent.intent_id)):
+        if fill is None or attempt.order_ref == fill.order_ref:
+            node = Node(
+                "order",
+                attempt.order_ref,
+                {
+                    "perm_id": attempt.perm_id,
+                    "quantity": attempt.quantity,
+                    "filled": attempt.filled,
+                    "status": attempt.status.value,
+                    "sent_at": attempt.sent_at.isoformat(),
+                },
+                (node,),
+            )
+            break
+    return Explanation(node if fill is None else _fill_node(fill, node), tuple(missing))
+
+
+def _intent(journal: Journal, name: str) -> Intent | None:
+    found = journal.intent(name)
+    if found is None:
+        found = next((intent for _, intent in journal.sent([name]).values()), None)
+    return found
+
+
+def _fill_node(fill: Execution, order: Node) -> Node:
+    return Node(
+        "fill",
+        fill.exec_id,
+        {
+            "symbol": fill.contract.symbol,
+            "side": fill.side.value,
+            "shares": fill.shares,
+            "price": str(fill.price),
+            "commission": None if fill.commission is None else str(fill.commission),
+            "executed_at": fill.executed_at.isoformat(),
+        },
+        (order,),
+    )
+
+
+def _intent_node(store: Store, journal: Journal, intent: Intent, missing: list[str]) -> Node:
+    plan = journal.plan(intent.plan_id)
+    return Node(
+        "intent",
+        intent.intent_id,
+        {
+            "symbol": intent.contract.symbol,
+            "side": intent.side.value,
+            "quantity": intent.quantity,
+            "order_type": intent.order_type.value,
+            "status": intent.status.value,
+            "allocations": dict(intent.allocations),
+        },
+        (_plan_node(store, journal, plan, intent, missing),),
+    )
+
+
+def _plan_node(store: Store, journal: Journal, plan: FrozenPlan, intent: Intent, missing: list[str]) -> Node:
+    approvals = [item for item in journal.approvals(plan.plan_id) if item.approved]
+    symbol = intent.contract.symbol
+    targets = {
+        str(row["strategy_id"]): row
+        for row in plan.targets
+        if row["symbol"] == symbol and row["strategy_id"] in dict(intent.allocations)
+    }
+    missing += [
+        f"plan {plan.plan_id} has no target of {strategy_id} in {symbol}"
+        for strategy_id, _ in intent.allocations
+        if strategy_id not in targets
+    ]
+    return Node(
+        "plan",
+        plan.plan_id,
+        {
+            "session": plan.session.isoformat(),
+            "inputs_hash": plan.inputs_hash,
+            "approved_by": approvals[-1].by if approvals else None,
+            "equity": str(plan.equity),
+        },
+        tuple(
+            _target_node(store, plan, strategy_id, symbol, row, missing)
+            for strategy_id, row in sorted(targets.items())
+        ),
+    )
+
+
+def _target_node(
+    store: Store,
+    plan: FrozenPlan,
+    strategy_id: str,
+    symbol: str,
+    row: Mapping[str, object],
+    missing: list[str],
+) -> Node:
+    names = ("shares_before", "shares_target", "weight_target", "price", "reason", "note")
+    signal = Node(
+        "signal",
+        f"{strategy_id} {symbol} {plan.session}",
+        {"signal": row["signal"], "prediction": row["prediction"]},
+        (
+            _prediction_node(store, plan.session, strategy_id, symbol, missing),
+            _partition(store, "signals", plan.session, missing),
+        ),
+    )
+    return Node("target", f"{strategy_id} {symbol}", {name: row[name] for name in names}, (signal,))
+
+
+def _prediction_node(store: Store, session: date, strategy_id: str, symbol: str, missing: list[str]) -> Node:
+    name = f"{strategy_id} {symbol} {session}"
+    try:
+        rows = read_table(store, table("predictions"), sessions=[session])
+    except NotReadyError:
+        rows = None
+    found = (
+        []
+        if rows is None
+        else rows.loc[(rows["strategy_id"] == strategy_id) & (rows["symbol"] == symbol)].to_dict("records")
+    )
+    partitions = tuple(_partition(store, asset, session, missing) for asset in ("features", "prices"))
+    if not found:
+        missing.append(f"no stored prediction of {name}")
+        return Node("prediction", name, {}, partitions)
+    model = Node(
+        "model",
+        f"{found[0]['model_name']} version {found[0]['model_version']}",
+        {"model_name": found[0]["model_name"], "model_version": found[0]["model_version"]},
+        partitions,
+    )
+    values = {"prediction": found[0]["prediction"], "rank": found[0]["rank"]}
+    return Node("prediction", name, values, (model, _partition(store, "predictions", session, missing)))
+
+
+def _partition(store: Store, asset: str, session: date, missing: list[str]) -> Node:
+    with store.read() as connection:
+        versions = partition_versions(connection, asset, [session])
+    name = f"{asset} {session}"
+    if not versions:
+        missing.append(f"no recorded version of the partition {name}")
+        return Node("partition", name)
+    version = versions[0]
+    return Node(
+        "partition",
+        name,
+        {
+            "content_hash": version.content_hash,
+            "rows": version.rows,
+            "code_version": version.code_version,
+            "run_id": version.run_id,
+            "written_at": version.written_at.isoformat(),
+        },
+    )

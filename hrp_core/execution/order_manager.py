@@ -1,0 +1,395 @@
+"""The order manager: who sends, how often, and what is known afterwards.
+
+What belongs here: deciding whether a frozen plan may be sent now, and the public order methods. The loop
+that sends is in `sender`, the comparison with the broker in `sync`, every fact in the journal.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from hrp_core.calendar import Calendar, Clock, nyse, require_decision_session
+from hrp_core.errors import HrpError, JournalError, ReconciliationBreakError, RefusedError
+from hrp_core.execution.broker import Broker
+from hrp_core.execution.orders import BrokerNotConnectedError, Order
+from hrp_core.execution.reconcile import describe
+from hrp_core.execution.send_checks import cash_shortfall, require_same_ledger
+from hrp_core.execution.send_window import SendAt, SendWindow, send_window
+from hrp_core.execution.sender import Sender, Sending
+from hrp_core.execution.sync import SyncReport, sync_broker
+from hrp_core.ledger.book import read_book
+from hrp_core.ledger.journal import Journal
+from hrp_core.ledger.types import ExternalPolicy, FrozenPlan, Intent, LatchState, OrderStatus, PlanStatus
+from hrp_core.money import to_average
+from hrp_core.portfolio.types import OrderType
+
+MANUAL = "MANUAL"
+"""Strategy id of an order that belongs to no strategy."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitReport:
+    """What is known of a plan after sending, or trying to.
+
+    Attributes:
+        status: the plan's.
+        dry_run: nothing was to be sent.
+        placed: orderRefs handed to the broker by this call.
+        intents: the plan's intents as they stand now.
+        skipped: symbols left unsent because their contract is locked, or only exits may go.
+        stopped: why sending ended early; empty when it did not. What is PENDING is sent by `resume`.
+    """
+
+    plan_id: str
+    status: PlanStatus
+    dry_run: bool
+    placed: tuple[str, ...]
+    intents: tuple[Intent, ...]
+    skipped: tuple[str, ...]
+    stopped: str
+
+    def count(self, *statuses: OrderStatus) -> int:
+        """Return how many intents stand at one of `statuses`."""
+        return sum(intent.status in statuses for intent in self.intents)
+
+    @property
+    def unknown(self) -> tuple[Intent, ...]:
+        """Orders whose fate is unknown; their contracts are locked."""
+        return tuple(intent for intent in self.intents if intent.status is OrderStatus.UNKNOWN)
+
+    @property
+    def pending(self) -> tuple[Intent, ...]:
+        """Orders not sent yet."""
+        return tuple(intent for intent in self.intents if intent.status is OrderStatus.PENDING)
+
+
+class OrderManager:
+    """Sends frozen plans and single orders of one account, each at most once.
+
+    The caller holds the writer lock of the mode for as long as the manager may send.
+
+    Args:
+        broker: connected with the writer's client id.
+        journal: the journal of this mode.
+        clock: the clock of the mode.
+        mode: sim, paper or live.
+        calendar: default the New York Stock Exchange.
+        max_in_flight: most orders sent and not yet acknowledged.
+        ack_timeout: longest wait for the acknowledgement of an order, real seconds.
+        dry_run: check and record everything, send nothing.
+        external: what to do about orders placed elsewhere.
+        send_at: when sending may begin.
+        monotonic: measures the waits, seconds.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        journal: Journal,
+        *,
+        clock: Clock,
+        mode: str,
+        calendar: Calendar | None = None,
+        max_in_flight: int = 20,
+        ack_timeout: float = 10.0,
+        dry_run: bool = False,
+        external: ExternalPolicy = ExternalPolicy.HALT,
+        send_at: SendAt = SendAt.EVENING,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._broker = broker
+        self._journal = journal
+        self._clock = clock
+        self._mode = mode
+        self._calendar = calendar or nyse()
+        self._dry_run = dry_run
+        self._external = external
+        self._send_at = send_at
+        self._orders: dict[str, tuple[Order, str]] = {}
+        self._sender = Sender(
+            broker,
+            journal,
+            clock,
+            max_in_flight=max_in_flight,
+            ack_timeout=ack_timeout,
+            monotonic=monotonic,
+        )
+
+    # --- plans ---------------------------------------------------------------------------------------
+
+    def submit_plan(self, plan_id: str) -> SubmitReport:
+        """Send what is still PENDING of an approved plan, after finding out what became of everything sent.
+
+        Calling it again, after whatever happened, sends nothing twice. It returns when each order sent is
+        acknowledged, rejected or UNKNOWN.
+
+        Raises:
+            BrokerNotConnectedError: (a ValueError) the broker is not connected.
+            IncompleteSnapshotError: the broker's answers do not add up. Nothing was sent.
+            ReconciliationBreakError: ledger and broker disagree, before sending or through an answer to it.
+            RefusedError: the plan is not of the decision session or not approved, or the send window is
+                closed (past it, PENDING orders become EXPIRED). Nothing was sent.
+        """
+        self._require_connected()
+        plan = self._journal.plan(plan_id)
+        if (plan.mode, plan.account) != (self._mode, self._broker.account):
+            raise RefusedError(
+                f"plan {plan_id} is for {plan.mode} account {plan.account}, the broker connection is "
+                f"{self._mode} account {self._broker.account}; nothing was sent"
+            )
+        # First find out: whatever is refused below, what is known is journaled.
+        seen = self._sync()
+        plan = self._journal.plan(plan_id)
+        windows = self._require_may_send(plan)
+        if _pending(plan):
+            require_same_ledger(plan, seen.book)
+        if self._dry_run:
+            return self._report(plan_id, Sending())
+        now = self._clock.now()
+        pending = [
+            intent
+            for intent in _pending(self._journal.plan(plan_id))
+            if windows[intent.order_type].contains(now)
+        ]
+        if not pending:
+            return self._after(plan_id, Sending())
+        # Exits first, so that a basket that stops half-way has reduced, not added.
+        pending.sort(key=lambda intent: intent.leg != "decrease")
+        epoch = self._journal.acquire_epoch(f"pid {os.getpid()}, {plan_id}", self._clock.now())
+        values = seen.snapshot.values
+        wait = ""
+        if seen.cash_breaks:
+            wait = cash_shortfall(seen.book.cash, values.cash, values.net_liquidation)
+        sending = self._sender.send(plan, pending, windows, epoch, exits_only=wait)
+        return self._after(plan_id, sending)
+
+    def resume(self, plan_id: str) -> SubmitReport:
+        """Go on with a plan whose sending ended early; the same as `submit_plan`, which is safe to repeat."""
+        return self.submit_plan(plan_id)
+
+    def _require_may_send(self, plan: FrozenPlan) -> dict[OrderType, SendWindow]:
+        now = self._clock.now()
+        windows = {kind: send_window(self._calendar, plan.session, kind, self._send_at) for kind in OrderType}
+        pending = _pending(plan)
+        for kind in {intent.order_type for intent in pending}:
+            if now >= windows[kind].closes and not self._dry_run:
+                reason = f"not sent before the window closed ({windows[kind]})"
+                self._journal.expire_pending(plan.plan_id, reason, kind)
+        require_decision_session(plan.session, now)
+        if not pending:
+            return windows
+        latch = self._journal.latch()
+        if latch.state is LatchState.HALTED:
+            raise RefusedError(
+                f"trading is halted by {latch.by}: {latch.reason}. Nothing was sent; a person ends it "
+                "in the journal"
+            )
+        if not self._dry_run:
+            self._require_approved(plan)
+        if not any(windows[intent.order_type].contains(now) for intent in pending):
+            raise RefusedError(
+                f"orders of session {plan.session} may be sent from {windows[pending[0].order_type]}; it is "
+                f"{now:%a %Y-%m-%d %H:%M}. Nothing was sent"
+            )
+        return windows
+
+    def _require_approved(self, plan: FrozenPlan) -> None:
+        if plan.status is not PlanStatus.APPROVED:
+            raise RefusedError(
+                f"plan {plan.plan_id} is {plan.status.value}, not approved; nothing was sent. Plans are "
+                "approved by hand in a later release"
+            )
+        approvals = self._journal.approvals(plan.plan_id)
+        if not approvals or not approvals[-1].approved or approvals[-1].plan_hash != plan.inputs_hash:
+            raise RefusedError(
+                f"plan {plan.plan_id} has no approval of its present content; nothing was sent"
+            )
+
+    def _after(self, plan_id: str, sending: Sending) -> SubmitReport:
+        """Look once more where an answer is missing, then judge and report."""
+        if self._broker.is_connected() and self._report(plan_id, sending).unknown:
+            self._sync()
+        breaks = self._journal.breaks()
+        if breaks:
+            raise ReconciliationBreakError(
+                f"the broker's answers to plan {plan_id} contradict what was sent: {describe(breaks)}. "
+                "Nothing more is sent until this is explained: compare with the broker's statement"
+            )
+        report = self._report(plan_id, sending)
+        never_sent = bool(report.intents) and report.count(OrderStatus.EXPIRED) == len(report.intents)
+        if report.status is PlanStatus.APPROVED and not report.pending and not never_sent:
+            self._journal.mark_sent(plan_id)
+            report = self._report(plan_id, sending)
+        return report
+
+    def _report(self, plan_id: str, sending: Sending) -> SubmitReport:
+        plan = self._journal.plan(plan_id)
+        return SubmitReport(
+            plan_id=plan_id,
+            status=plan.status,
+            dry_run=self._dry_run,
+            placed=tuple(sending.placed),
+            intents=plan.intents,
+            skipped=tuple(sending.skipped),
+            stopped=sending.stopped,
+        )
+
+    # --- single orders -------------------------------------------------------------------------------
+
+    def submit_order(self, order: Order) -> Order:
+        """Send one order, through a manual plan of its own; `order` is brought up to date and returned.
+
+        Raises:
+            BrokerNotConnectedError: (a ValueError) "Broker not connected".
+            RefusedError: the broker does not know the symbol, the order was submitted before, or as for
+                `submit_plan`; an order refused is EXPIRED. In live mode a person must approve a plan first,
+                so a single order is always refused.
+        """
+        self._require_connected()
+        if order.order_id in self._orders or order.status is not OrderStatus.PENDING:
+            raise RefusedError(
+                f"order {order.order_id} ({order.symbol}) was submitted before and is {order.status.value}; "
+                "make a new Order to trade again"
+            )
+        plan = self._freeze(order)
+        self._orders[order.order_id] = (order, plan.intents[0].intent_id)
+        try:
+            if self._mode != "live":
+                now = self._clock.now()
+                self._journal.approve(plan.plan_id, by="submit_order", plan_hash=plan.inputs_hash, now=now)
+            report = self.submit_plan(plan.plan_id)
+            if report.pending and not self._dry_run:
+                why = report.intents[0].reason or report.stopped
+                self._journal.expire_pending(plan.plan_id, f"not sent when it was submitted: {why}")
+        except HrpError:
+            # A refused order must not be sent by a later run that its owner does not expect.
+            self._journal.expire_pending(plan.plan_id, "refused when it was submitted")
+            raise
+        finally:
+            self._refresh(order, plan.intents[0].intent_id)
+        return order
+
+    def get_order(self, order_id: str) -> Order | None:
+        """Return an order of this manager, or any intent by its id, as it stands; None when there is none."""
+        if order_id in self._orders:
+            order, intent_id = self._orders[order_id]
+            self._refresh(order, intent_id)
+            return order
+        intent = self._journal.intent(order_id)
+        return None if intent is None else self._order_of(intent)
+
+    def get_all_orders(self) -> list[Order]:
+        """Return every order of the current decision session, plans and single orders, oldest first."""
+        session = self._calendar.decision_session(self._clock.now())
+        submitted = {intent_id: order_id for order_id, (_, intent_id) in self._orders.items()}
+        found = [
+            self.get_order(submitted.get(intent.intent_id, intent.intent_id))
+            for plan in self._journal.plans(session, session)
+            for intent in plan.intents
+        ]
+        return [order for order in found if order is not None]
+
+    def cancel_order(self, order_id: str) -> Order:
+        """Ask the broker to cancel an order and return it as it stands once answered, or after the wait.
+
+        Raises:
+            BrokerNotConnectedError: (a ValueError) the broker is not connected.
+            RefusedError: there is no such order, or it is not at the broker.
+            BrokerError: the broker has no such open order of this client.
+        """
+        self._require_connected()
+        order = self.get_order(order_id)
+        intent_id = self._orders[order_id][1] if order_id in self._orders else order_id
+        live = [item for item in self._journal.attempts(intent_id) if not item.status.is_terminal]
+        if order is None or not live:
+            state = "unknown to the journal" if order is None else order.status.value
+            raise RefusedError(f"order {order_id} is {state}; there is nothing to cancel at the broker")
+        self._sender.cancel(live[-1].order_ref)
+        self._refresh(order, intent_id)
+        return order
+
+    def _freeze(self, order: Order) -> FrozenPlan:
+        contract = self._broker.qualify([order.symbol]).get(order.symbol)
+        if contract is None:
+            raise RefusedError(f"the broker knows no US stock {order.symbol}; nothing was sent")
+        now = self._clock.now()
+        self._journal.bind(self._mode, self._broker.account, now)
+        session = self._calendar.decision_session(now)
+        held = read_book(self._journal).state().shares.get(order.symbol, 0)
+        reduces = held * order.side.sign < 0 and order.quantity <= abs(held)
+        intent = Intent(
+            intent_id="",
+            plan_id="",
+            contract=contract,
+            side=order.side,
+            quantity=order.quantity,
+            leg="decrease" if reduces else "increase",
+            order_type=order.order_type,
+            limit_price=order.limit_price,
+            reference_price=None,
+            allocations=((order.hypothesis_id or MANUAL, order.side.sign * order.quantity),),
+        )
+        return self._journal.freeze_order(
+            intent,
+            mode=self._mode,
+            account=self._broker.account,
+            session=session,
+            execution_session=self._calendar.next(session),
+            inputs={"order_id": order.order_id, "ledger_shares": held},
+            now=now,
+        )
+
+    def _order_of(self, intent: Intent) -> Order:
+        owners = [name for name, _ in intent.allocations if name != MANUAL]
+        order = Order(
+            symbol=intent.contract.symbol,
+            side=intent.side,
+            quantity=intent.quantity,
+            order_type=intent.order_type,
+            limit_price=intent.limit_price,
+            hypothesis_id=owners[0] if len(owners) == 1 else None,
+            order_id=intent.intent_id,
+        )
+        self._refresh(order, intent.intent_id)
+        return order
+
+    def _refresh(self, order: Order, intent_id: str) -> None:
+        intent = self._journal.intent(intent_id)
+        if intent is None:
+            raise JournalError(f"order {order.order_id} has no intent {intent_id} in {self._journal.path}")
+        attempts = self._journal.attempts(intent_id)
+        fills = self._journal.executions_of([attempt.order_ref for attempt in attempts])
+        shares = sum(fill.shares for fill in fills)
+        commissions = [fill.commission for fill in fills if fill.commission is not None]
+        order.status, order.filled_quantity, order.reason = intent.status, shares, intent.reason
+        left = [attempt for attempt in attempts if attempt.status is not OrderStatus.NOT_SENT]
+        if left:
+            order.broker_order_id = left[-1].perm_id
+            order.submitted_at = left[0].sent_at
+        if shares:
+            order.filled_at = max(fill.executed_at for fill in fills)
+            order.filled_price = to_average(
+                sum((fill.price * fill.shares for fill in fills), Decimal(0)) / shares
+            )
+            order.commission = sum(commissions, Decimal(0)) if len(commissions) == len(fills) else None
+
+    def _sync(self) -> SyncReport:
+        return sync_broker(
+            self._broker,
+            self._journal,
+            self._clock.now(),
+            mode=self._mode,
+            writer=True,
+            external=self._external,
+            calendar=self._calendar,
+        )
+
+    def _require_connected(self) -> None:
+        if not self._broker.is_connected():
+            raise BrokerNotConnectedError("Broker not connected")
+
+
+def _pending(plan: FrozenPlan) -> list[Intent]:
+    return [intent for intent in plan.intents if intent.status is OrderStatus.PENDING]

@@ -1,0 +1,177 @@
+"""The plan of a session: read what is stored, decide, freeze.
+
+What belongs here: the order of the steps and the evidence that is frozen with the plan. What does not: the
+decision itself (`hrp_core.portfolio.decide`), sending (`order_manager`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
+
+from hrp_core.calendar import require_decision_session
+from hrp_core.errors import RefusedError
+from hrp_core.execution.broker import Broker
+from hrp_core.execution.sync import sync_broker
+from hrp_core.ledger.journal import Journal
+from hrp_core.ledger.types import Contract, ExternalPolicy, FrozenPlan, OrderStatus, PlanStatus
+from hrp_core.money import is_price, to_money
+from hrp_core.portfolio.decide import decide, limits_from_settings
+from hrp_core.portfolio.stored import read_signals, session_panel
+from hrp_core.portfolio.types import (
+    LedgerState,
+    OrderSide,
+    Plan,
+    PortfolioLimits,
+    SessionPanel,
+    Strategy,
+    StrategySignals,
+)
+from hrp_core.settings import Mode, Settings
+from hrp_core.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSession:
+    """A decision and the frozen plan that stands for it in the journal."""
+
+    plan: Plan
+    frozen: FrozenPlan
+
+
+def plan_session(
+    settings: Settings,
+    store: Store,
+    journal: Journal,
+    broker: Broker,
+    strategies: Sequence[Strategy],
+    session: date,
+    now: datetime,
+) -> PlannedSession:
+    """Decide on `session` and freeze the plan; in sim it approves itself.
+
+    The journal is brought up to date first, and the plan is made only when ledger and broker agree to the
+    share. Calling it again with unchanged inputs gives the plan that is there.
+
+    Args:
+        settings: limits and mode.
+        store: holds universe, prices and signals of the session.
+        journal: the order journal of this mode.
+        broker: connected; a reader is enough.
+        strategies: deployed and paused ones.
+        session: decision session D.
+        now: from the clock.
+
+    Raises:
+        RefusedError: `session` is not the decision session, or another plan of it was sent already.
+        ReconciliationBreakError: ledger and broker disagree.
+        NotReadyError: an input is not stored yet.
+    """
+    require_decision_session(session, now)
+    ledger = sync_broker(
+        broker, journal, now, mode=settings.mode.value, external=ExternalPolicy(settings.external_orders)
+    ).book.state()
+    limits = limits_from_settings(settings)
+    panel = session_panel(store, session, ledger.shares)
+    signals = read_signals(store, session)
+    locked = locked_names(journal, panel)
+    plan, contracts = _decide_tradable(
+        broker, lambda names: decide(panel, signals, ledger, strategies, limits, names), locked
+    )
+    frozen = journal.freeze_plan(
+        plan,
+        mode=settings.mode.value,
+        account=broker.account,
+        contracts=contracts,
+        inputs=frozen_inputs(panel, signals, ledger, strategies, limits, locked),
+        now=now,
+    )
+    if settings.mode is Mode.SIM and frozen.status is PlanStatus.PROPOSED:
+        journal.approve(frozen.plan_id, by="sim", plan_hash=frozen.inputs_hash, now=now)
+        frozen = journal.plan(frozen.plan_id)
+    return PlannedSession(plan, frozen)
+
+
+def locked_names(journal: Journal, panel: SessionPanel) -> dict[str, Decimal]:
+    """Return the names with an order that may still trade, and the USD it may still cost (0: a sale).
+
+    Such an order counts at the worse of filled and unfilled: its purchase keeps its cash, its sale brings
+    none. The working orders of the session's own daily plan do not count: planning it again must give the
+    plan that was sent.
+
+    Raises:
+        RefusedError: such an order has no price to value it at.
+    """
+    close = dict(zip(panel.symbols, panel.close.tolist(), strict=True))
+    found: dict[str, Decimal] = {}
+    own = journal.latest_plan(panel.session)
+    for order_ref, (attempt, intent) in journal.sent(
+        [attempt.order_ref for attempt in journal.live_attempts()]
+    ).items():
+        if own is not None and intent.plan_id == own.plan_id and attempt.status is not OrderStatus.UNKNOWN:
+            continue
+        symbol, cost = intent.contract.symbol, Decimal(0)
+        if intent.side is OrderSide.BUY:
+            prices = (close.get(symbol), intent.limit_price, intent.reference_price)
+            price = next((to_money(value) for value in prices if value is not None and is_price(value)), None)
+            if price is None:
+                raise RefusedError(
+                    f"{order_ref} buys {symbol}, may still trade, and {symbol} has no price: what it may "
+                    "cost cannot be set aside. Plan again when it has ended"
+                )
+            cost = (attempt.quantity - attempt.filled) * price
+        found[symbol] = found.get(symbol, Decimal(0)) + cost
+    return found
+
+
+def frozen_inputs(
+    panel: SessionPanel,
+    signals: Sequence[StrategySignals],
+    ledger: LedgerState,
+    strategies: Sequence[Strategy],
+    limits: PortfolioLimits,
+    locked: Mapping[str, Decimal],
+) -> Mapping[str, object]:
+    """Return everything `decide` was given, as plain data."""
+    return {
+        **({"locked": dict(locked)} if locked else {}),
+        "session": panel.session,
+        "prices": dict(zip(panel.symbols, panel.close.tolist(), strict=True)),
+        "last_prices": {}
+        if panel.last_price is None
+        else dict(zip(panel.symbols, panel.last_price.tolist(), strict=True)),
+        "universe": [
+            symbol for symbol, inside in zip(panel.symbols, panel.in_universe, strict=True) if inside
+        ],
+        "removed": sorted(panel.removed),
+        "predictions": {
+            each.strategy_id: dict(zip(each.symbols, each.prediction.tolist(), strict=True))
+            for each in signals
+        },
+        "signals": {
+            each.strategy_id: dict(zip(each.symbols, each.signal.tolist(), strict=True)) for each in signals
+        },
+        "ledger": asdict(ledger),
+        "strategies": [asdict(strategy) for strategy in strategies],
+        "limits": asdict(limits),
+    }
+
+
+def _decide_tradable(
+    broker: Broker, decide_with: Callable[[Mapping[str, Decimal]], Plan], locked: dict[str, Decimal]
+) -> tuple[Plan, dict[str, Contract]]:
+    """Decide, and decide again without the names that the broker does not know (F24).
+
+    One unknown symbol stops only itself: it is added to `locked`, and what is held of it stays.
+    """
+    without: list[str] = []
+    while True:
+        plan = decide_with(locked)
+        symbols = sorted({order.symbol for order in plan.orders})
+        contracts = broker.qualify(symbols) if symbols else {}
+        unknown = [symbol for symbol in symbols if symbol not in contracts]
+        if not unknown:
+            notes = [f"{symbol}: the broker knows no US stock contract of that name" for symbol in without]
+            return replace(plan, notes=(*plan.notes, *notes)), contracts
+        without += unknown
+        locked.update(dict.fromkeys(unknown, Decimal(0)))

@@ -1,0 +1,276 @@
+"""A reconciliation run: every difference with its class, what follows from it, and the row that records it.
+
+What belongs here: classifying, the suspense account, and `reconciliation_runs`. Comparing is `reconcile`,
+asking and journaling `sync`.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from hrp_core.calendar import Calendar, nyse
+from hrp_core.errors import NotReadyError
+from hrp_core.execution.broker import Broker
+from hrp_core.execution.reconcile import broker_shares
+from hrp_core.execution.sync import Observation, observe
+from hrp_core.ledger.book import read_carve_out
+from hrp_core.ledger.journal import Journal
+from hrp_core.ledger.types import (
+    Attempt,
+    Break,
+    BreakClass,
+    BreakKind,
+    CashFlow,
+    ExternalPolicy,
+    FlowKind,
+    Intent,
+    OrderStatus,
+)
+from hrp_core.money import to_money
+from hrp_core.store import EventType, Store, append_event, read_table, table
+
+SUSPENSE_FLOOR = Decimal(5)
+SUSPENSE_SHARE = Decimal("0.0001")
+
+
+class ReconciliationStatus(StrEnum):
+    """What a run allows, mildest first."""
+
+    RECONCILED = "reconciled"
+    WARNING = "warning"  # a small difference in cash went to the suspense account
+    REDUCE_ONLY = "reduce_only"  # cash differs by more: entries wait until it is classified
+    HALTED = "halted"  # shares or orders differ: nothing may be sent
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifiedBreak:
+    """One difference and what it most likely is."""
+
+    kind: BreakKind | None
+    cause: BreakClass
+    message: str
+    symbol: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """One run.
+
+    Attributes:
+        session: execution session whose state was compared: the newest that has opened.
+        cash_difference: broker less ledger before the suspense account took it, USD.
+        suspense: what this run booked to the suspense account, USD; 0 for nothing.
+    """
+
+    reconciliation_id: str
+    session: date
+    taken_at: datetime
+    status: ReconciliationStatus
+    breaks: tuple[ClassifiedBreak, ...]
+    cash_difference: Decimal
+    suspense: Decimal
+    mode: str
+    account: str
+
+
+def classify_breaks(
+    breaks: Iterable[Break],
+    missing: Sequence[str],
+    *,
+    ledger: Mapping[str, int],
+    broker: Mapping[str, int],
+    unknown: Iterable[tuple[Attempt, Intent]] = (),
+    splits: Mapping[str, Decimal] | None = None,
+) -> tuple[ClassifiedBreak, ...]:
+    """Return each difference with its most likely cause; what nothing explains is UNKNOWN.
+
+    Args:
+        breaks: as found by comparing.
+        missing: messages about orders whose executions are not all here.
+        ledger: account shares by symbol, the carve-out included.
+        broker: account shares by symbol.
+        unknown: orders of unknown fate; one that may have traded the difference explains it.
+        splits: new shares for one old one, by symbol, of splits since the ledger's last execution.
+    """
+    found = [ClassifiedBreak(None, BreakClass.MISSED_FILL, message) for message in missing]
+    fates = list(unknown)
+    for item in breaks:
+        cause = BreakClass.UNKNOWN
+        if item.kind is BreakKind.EXTERNAL:
+            cause = BreakClass.EXTERNAL_ORDER
+        elif item.kind is BreakKind.CASH:
+            cause = BreakClass.FEE_OR_DIVIDEND
+        elif item.kind is BreakKind.SHARES:
+            cause = _cause_of_shares(
+                item.symbol, ledger.get(item.symbol, 0), broker.get(item.symbol, 0), fates, splits or {}
+            )
+        found.append(ClassifiedBreak(item.kind, cause, item.message, item.symbol))
+    return tuple(found)
+
+
+def _cause_of_shares(
+    symbol: str,
+    ledger: int,
+    broker: int,
+    fates: Iterable[tuple[Attempt, Intent]],
+    splits: Mapping[str, Decimal],
+) -> BreakClass:
+    difference = broker - ledger
+    for attempt, intent in fates:
+        signed = intent.side.sign * (attempt.quantity - attempt.filled)
+        if intent.contract.symbol == symbol and difference * signed > 0 and abs(difference) <= abs(signed):
+            return BreakClass.MISSED_FILL
+    factor = splits.get(symbol)
+    # Fractions of a share are paid out, so that a split may leave one share less than the factor says.
+    if factor is not None and 0 <= ledger * factor - broker < 1:
+        return BreakClass.CORPORATE_ACTION
+    return BreakClass.UNKNOWN
+
+
+def suspense_limit(nav: Decimal) -> Decimal:
+    """Return the largest difference in cash that goes to the suspense account: $5, or 1 bp of NAV."""
+    return max(SUSPENSE_FLOOR, to_money(nav * SUSPENSE_SHARE))
+
+
+def run_reconciliation(
+    store: Store,
+    journal: Journal,
+    broker: Broker,
+    now: datetime,
+    *,
+    mode: str,
+    run_id: str,
+    external: ExternalPolicy = ExternalPolicy.HALT,
+    calendar: Calendar | None = None,
+) -> Reconciliation:
+    """Compare ledger and broker, classify what differs, book a small remainder of cash, record the run.
+
+    An empty ledger and an empty account are reconciled, from the first day on.
+
+    Args:
+        store: known splits are read from it, the run is appended to it.
+        journal: the journal of this mode.
+        broker: connected; a reader is enough.
+        now: from the clock.
+        mode: sim, paper or live.
+        run_id: who runs it.
+        external: what to do about orders placed elsewhere.
+        calendar: default the New York Stock Exchange.
+
+    Raises:
+        IncompleteSnapshotError, RefusedError, BrokerConnectionError: as `sync_broker`; nothing is recorded.
+    """
+    calendar = calendar or nyse()
+    session = calendar.next(calendar.book_session(now))
+    seen = observe(broker, journal, now, mode=mode, external=external, calendar=calendar)
+    carve_out = read_carve_out(journal)
+    ledger = {symbol: holding.shares for symbol, holding in seen.book.holdings.items()}
+    for symbol, holding in carve_out.holdings.items():
+        ledger[symbol] = ledger.get(symbol, 0) + holding.shares
+    breaks = classify_breaks(
+        seen.breaks,
+        seen.missing,
+        ledger=ledger,
+        broker=broker_shares(seen.snapshot.positions),
+        unknown=journal.sent_with_status(OrderStatus.UNKNOWN).values(),
+        splits=known_splits(store, seen.book.as_of, session),
+    )
+    difference = seen.snapshot.values.cash - seen.book.cash - carve_out.cash
+    suspense = _to_suspense(journal, seen, breaks, difference, session, now)
+    result = Reconciliation(
+        reconciliation_id=f"{mode}-{broker.account}-{seen.snapshot.asked_at:%Y%m%dT%H%M%S}-{run_id}",
+        session=session,
+        taken_at=seen.snapshot.asked_at,
+        status=_status(breaks, suspense),
+        breaks=breaks,
+        cash_difference=difference,
+        suspense=suspense,
+        mode=mode,
+        account=broker.account,
+    )
+    _append(store, result, run_id)
+    return result
+
+
+def known_splits(store: Store, since: date | None, through: date) -> dict[str, Decimal]:
+    """Return new shares for one old one by symbol, of the splits after `since` up to `through`."""
+    try:
+        rows = read_table(store, table("corporate_actions"), end=through)
+    except NotReadyError:
+        return {}  # a source without corporate actions: no difference is explained by one
+    factors: dict[str, Decimal] = {}
+    known = rows[["symbol", "effective_session", "factor"]].dropna().drop_duplicates()
+    for symbol, effective, factor in known.itertuples(index=False):
+        if effective <= through and (since is None or effective > since):
+            factors[symbol] = factors.get(symbol, Decimal(1)) * Decimal(repr(float(factor)))
+    return factors
+
+
+def _to_suspense(
+    journal: Journal,
+    seen: Observation,
+    breaks: Sequence[ClassifiedBreak],
+    difference: Decimal,
+    session: date,
+    now: datetime,
+) -> Decimal:
+    """Book a small difference in cash, when nothing else differs and no commission is still to come."""
+    only_cash = bool(breaks) and all(item.kind is BreakKind.CASH for item in breaks)
+    limit = suspense_limit(seen.snapshot.values.net_liquidation)
+    if not only_cash or seen.book.unreported_commissions or abs(difference) > limit:
+        return Decimal(0)
+    journal.record_cash_flow(
+        CashFlow(
+            reference=f"suspense-{len(journal.cash_flows()) + 1}",
+            kind=FlowKind.SUSPENSE,
+            amount=difference,
+            session=session,
+            at=now,
+            by="reconciliation",
+            note=breaks[0].message,
+        )
+    )
+    return difference
+
+
+def _status(breaks: Sequence[ClassifiedBreak], suspense: Decimal) -> ReconciliationStatus:
+    if not breaks:
+        return ReconciliationStatus.RECONCILED
+    if any(item.kind is not BreakKind.CASH for item in breaks):
+        return ReconciliationStatus.HALTED
+    return ReconciliationStatus.WARNING if suspense else ReconciliationStatus.REDUCE_ONLY
+
+
+def _append(store: Store, result: Reconciliation, run_id: str) -> None:
+    details = [
+        {"kind": item.kind, "cause": item.cause, "symbol": item.symbol, "message": item.message}
+        for item in result.breaks
+    ]
+    with store.write() as connection:
+        connection.execute(
+            "INSERT INTO reconciliation_runs (reconciliation_id, session, taken_at, status, breaks, "
+            "cash_difference, details, run_id, mode, account) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                result.reconciliation_id,
+                result.session,
+                result.taken_at,
+                result.status.value,
+                len(result.breaks),
+                result.cash_difference,
+                json.dumps(details),
+                run_id,
+                result.mode,
+                result.account,
+            ],
+        )
+        if result.breaks:
+            append_event(
+                connection,
+                EventType.RECONCILIATION_BREAK,
+                "reconciliation",
+                details={"reconciliation_id": result.reconciliation_id, "breaks": details},
+                now=result.taken_at,
+            )

@@ -1,0 +1,256 @@
+"""Sending a basket: claim, place, listen, and never more than a bounded number of orders unanswered.
+
+What belongs here: the loop between the journal and the broker for orders that may be sent. Whether they may
+is decided before, by the order manager; what the answers amount to, by the journal.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hrp_core.calendar import Clock
+from hrp_core.errors import BrokerConnectionError, BrokerError, HrpError, RefusedError
+from hrp_core.execution.broker import Broker, NotSentError, OrderEvent, OrderRequest
+from hrp_core.execution.order_ref import build_order_ref
+from hrp_core.execution.order_terms import TERMS, passive_price
+from hrp_core.execution.send_checks import sales_missing
+from hrp_core.execution.send_window import SendWindow
+from hrp_core.ledger.journal import Journal
+from hrp_core.ledger.types import (
+    AlreadyClaimedError,
+    ContractLockedError,
+    Evidence,
+    Execution,
+    FrozenPlan,
+    Intent,
+    LatchState,
+    OrderStatus,
+    Source,
+)
+from hrp_core.portfolio.types import OrderType
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Sending:
+    """What one run of the loop did.
+
+    Attributes:
+        placed: orderRefs handed to the broker, in order.
+        skipped: symbols left PENDING because their contract is locked or only exits may go.
+        stopped: why the loop ended before the last order; empty when it did not.
+    """
+
+    placed: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    stopped: str = ""
+
+
+class Sender:
+    """Sends the orders of one plan under one fencing epoch.
+
+    Args:
+        broker: connected; nobody else reads its events meanwhile.
+        journal: holds the plan.
+        clock: the clock of the mode.
+        max_in_flight: most orders sent and not yet acknowledged.
+        ack_timeout: longest wait for the acknowledgement of an order, real seconds.
+        monotonic: measures that wait, seconds.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        journal: Journal,
+        clock: Clock,
+        *,
+        max_in_flight: int,
+        ack_timeout: float,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._broker = broker
+        self._journal = journal
+        self._clock = clock
+        self._max_in_flight = max_in_flight
+        self._ack_timeout = ack_timeout
+        self._monotonic = monotonic
+        self._deadlines: dict[str, float] = {}
+
+    def send(
+        self,
+        plan: FrozenPlan,
+        intents: Sequence[Intent],
+        windows: Mapping[OrderType, SendWindow],
+        epoch: int,
+        exits_only: str = "",
+    ) -> Sending:
+        """Send `intents` in this order; return when each one sent is acknowledged, rejected or UNKNOWN.
+
+        Args:
+            plan: whose intents they are.
+            intents: PENDING ones.
+            windows: when orders of each type may be sent.
+            epoch: the writer's.
+            exits_only: why only decreases may go; empty when increases may too.
+
+        Raises:
+            StaleEpochError: another writer took over; what was sent before is settled first.
+            JournalError: the journal cannot be written; nothing is sent that it does not hold.
+        """
+        # What an earlier call left behind when it failed has been looked up since.
+        self._deadlines.clear()
+        done = Sending()
+        failure: HrpError | None = None
+        try:
+            entering = False
+            for intent in intents:
+                done.stopped = self._why_stop(windows[intent.order_type])
+                if not done.stopped and intent.leg == "increase" and not entering:
+                    entering = True
+                    done.stopped = exits_only or self._why_sales_are_missing(plan)
+                if done.stopped:
+                    break
+                while len(self._deadlines) >= self._max_in_flight:
+                    self.listen()
+                self._send_one(plan, intent, epoch, done)
+                if done.stopped:
+                    break
+        except HrpError as error:
+            failure = error
+        while self._deadlines:
+            self.listen()
+        if failure is not None:
+            raise failure
+        return done
+
+    def listen(self, wait: float | None = None) -> None:
+        """Journal what the broker says, until it says nothing more or the next deadline passes.
+
+        Args:
+            wait: longest wait for a first message, seconds; default: until the next deadline.
+        """
+        if wait is None:
+            wait = max(0.0, min(self._deadlines.values(), default=0.0) - self._monotonic())
+        events: list[OrderEvent] = []
+        event = self._broker.next_event(wait)
+        while event is not None:
+            events.append(event)
+            event = self._broker.next_event(0)
+        if events:
+            self._record(events)
+        self._settle({event.order_ref for event in events})
+
+    def cancel(self, order_ref: str) -> None:
+        """Ask for a cancellation and listen until the order has ended, or the wait is over.
+
+        Raises:
+            BrokerError: no open order of this client carries `order_ref`.
+        """
+        self._broker.cancel(order_ref)
+        deadline = self._monotonic() + self._ack_timeout
+        while not self._journal.attempt(order_ref).status.is_terminal and self._broker.is_connected():
+            left = deadline - self._monotonic()
+            if left <= 0:
+                return
+            self.listen(left)
+
+    def _why_sales_are_missing(self, plan: FrozenPlan) -> str:
+        while self._deadlines:
+            self.listen()
+        return sales_missing(plan, self._journal.plan(plan.plan_id).intents)
+
+    def _why_stop(self, window: SendWindow) -> str:
+        now = self._clock.now()
+        if not window.contains(now):
+            return f"the send window ({window}) is over; it is {now:%H:%M}"
+        if not self._broker.is_connected():
+            return "the connection to the broker ended"
+        latch = self._journal.latch()
+        if latch.state is LatchState.HALTED:
+            return f"trading is halted by {latch.by}: {latch.reason}"
+        return ""
+
+    def _send_one(self, plan: FrozenPlan, intent: Intent, epoch: int, done: Sending) -> None:
+        contract = intent.contract
+        if intent.leg == "increase" and self._journal.latch().state is LatchState.REDUCING:
+            done.skipped.append(contract.symbol)
+            return
+        # Only an intent whose every attempt provably never left is PENDING and comes here again.
+        number = len(self._journal.attempts(intent.intent_id)) + 1
+        quantity = intent.quantity - intent.filled
+        order_ref = build_order_ref(plan.mode, plan.session, contract.con_id, intent.intent_id, number)
+        try:
+            self._journal.claim(intent.intent_id, order_ref, quantity, epoch, self._clock.now())
+        except (AlreadyClaimedError, ContractLockedError) as refusal:
+            log.warning("%s", refusal)
+            done.skipped.append(contract.symbol)
+            return
+        # From here on the order counts as sent, whatever happens next.
+        self._deadlines[order_ref] = self._monotonic() + self._ack_timeout
+        try:
+            self._place(intent, order_ref, quantity)
+        except RefusedError as refusal:
+            # It stays PENDING: a later run tries again, and past the send window it expires with this reason.
+            self._conclude(order_ref, Source.NOT_SENT, str(refusal))
+            return
+        except NotSentError as error:
+            self._conclude(order_ref, Source.NOT_SENT, str(error))
+            done.stopped = f"the connection cannot carry orders: {error}"
+            return
+        except BrokerConnectionError as error:
+            self._conclude(order_ref, Source.UNSEEN, f"the connection ended while sending: {error}")
+        except BrokerError as error:
+            self._conclude(order_ref, Source.UNSEEN, f"the broker failed while sending: {error}")
+            done.placed.append(order_ref)
+            raise
+        done.placed.append(order_ref)
+        self.listen(0)
+
+    def _place(self, intent: Intent, order_ref: str, quantity: int) -> None:
+        terms, contract, limit = TERMS[intent.order_type], intent.contract, intent.limit_price
+        if limit is not None:
+            limit = passive_price(limit, contract.min_tick, intent.side)
+        request = OrderRequest(
+            order_ref=order_ref,
+            contract=contract,
+            side=intent.side,
+            quantity=quantity,
+            order_type=intent.order_type,
+            limit_price=limit,
+            tif=terms.tif,
+        )
+        self._broker.place(request)
+
+    def _conclude(self, order_ref: str, source: Source, message: str) -> None:
+        log.warning("%s: %s", order_ref, message)
+        self._journal.record([Evidence(order_ref, source, message=message)], now=self._clock.now())
+        del self._deadlines[order_ref]
+
+    def _record(self, events: Sequence[OrderEvent]) -> None:
+        evidence = [
+            Evidence(
+                event.order_ref,
+                Source.EVENT,
+                event.status,
+                perm_id=event.perm_id,
+                code=event.code,
+                message=event.message,
+            )
+            for event in events
+            if event.execution is None
+        ]
+        executions: list[Execution] = [event.execution for event in events if event.execution is not None]
+        self._journal.record(evidence, executions, now=self._clock.now())
+
+    def _settle(self, told: set[str]) -> None:
+        """Take out of flight what was answered, and what waited too long: silence is UNKNOWN (F5)."""
+        connected = self._broker.is_connected()
+        now = self._monotonic()
+        late = {ref for ref, deadline in self._deadlines.items() if not connected or now >= deadline}
+        for order_ref in sorted((told | late) & self._deadlines.keys()):
+            if self._journal.attempt(order_ref).status is not OrderStatus.SENT:
+                del self._deadlines[order_ref]
+            elif order_ref in late:
+                why = f"no answer within {self._ack_timeout:g} s" if connected else "the connection ended"
+                self._conclude(order_ref, Source.UNSEEN, f"{why}; the order may be live")

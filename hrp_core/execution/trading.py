@@ -1,0 +1,89 @@
+"""Sending the plan of a session: one writer, the frozen plan, and the rows that say what became of it.
+
+What belongs here: the frame around the order manager. What does not: how an order is sent (`order_manager`).
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import date
+
+import pandas as pd
+
+from hrp_core.calendar import Clock, require_decision_session
+from hrp_core.errors import NotReadyError
+from hrp_core.execution.bookkeeping import Connect
+from hrp_core.execution.order_manager import OrderManager, SubmitReport
+from hrp_core.execution.send_window import SendAt
+from hrp_core.execution.writer_lock import WriterLock
+from hrp_core.ledger.frames import orders_frame
+from hrp_core.ledger.journal import Journal
+from hrp_core.ledger.types import ExternalPolicy
+from hrp_core.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TradedSession:
+    """What became of a session's plan.
+
+    Attributes:
+        orders: rows of the `orders` table.
+        report: what this run sent and saw.
+    """
+
+    orders: pd.DataFrame
+    report: SubmitReport
+
+
+def trade_session(
+    settings: Settings, journal: Journal, connect: Connect, session: date, clock: Clock
+) -> TradedSession:
+    """Send the frozen plan of `session`, or go on where an earlier run stopped.
+
+    Args:
+        settings: lock, limits on sending, dry run.
+        journal: holds the plan; every order is in it before it is sent.
+        connect: opens the writer's connection to the broker.
+        session: decision session D.
+        clock: the clock of the mode.
+
+    Raises:
+        RefusedError: `session` is not the decision session, the send window is closed, the plan is not
+            approved, or another process is the order writer. Nothing was sent.
+        NotReadyError: the session has no plan.
+        ReconciliationBreakError: ledger and broker disagree. Nothing was sent.
+    """
+    require_decision_session(session, clock.now())
+    with WriterLock(settings.broker_lock_path, timeout=settings.lock_timeout, purpose=f"orders of {session}"):
+        plan = journal.latest_plan(session)
+        if plan is None:
+            raise NotReadyError(f"session {session} has no plan; run predictions_job for it first")
+        with connect() as broker:
+            manager = OrderManager(
+                broker,
+                journal,
+                clock=clock,
+                mode=settings.mode.value,
+                dry_run=settings.is_dry_run,
+                ack_timeout=settings.send_ack_timeout,
+                max_in_flight=settings.max_in_flight,
+                external=ExternalPolicy(settings.external_orders),
+                send_at=SendAt(settings.send_at),
+            )
+            report = manager.submit_plan(plan.plan_id)
+        return TradedSession(session_orders(journal, session), report)
+
+
+def session_orders(journal: Journal, session: date) -> pd.DataFrame:
+    """Return the rows of the `orders` table of the newest plan of a session, from the journal alone.
+
+    Raises:
+        NotReadyError: the session has no plan.
+    """
+    plan = journal.latest_plan(session)
+    if plan is None:
+        raise NotReadyError(f"session {session} has no plan; run predictions_job for it first")
+    attempts = {intent.intent_id: journal.attempts(intent.intent_id) for intent in plan.intents}
+    newest = {intent_id: tried[-1] for intent_id, tried in attempts.items() if tried}
+    return orders_frame(plan, newest)
