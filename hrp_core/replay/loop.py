@@ -1,0 +1,217 @@
+"""The daily loop over history: decide, trade, fold, session after session.
+
+What belongs here: the order of the steps. The decision, the market and the book are the ones of the daily
+run: `decide`, the matching engine, `BookFold`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+
+from hrp_core.calendar import nyse
+from hrp_core.errors import HrpError, NotReadyError
+from hrp_core.ledger.book import BookFold
+from hrp_core.ledger.types import Contract, Execution, OrderAllocation
+from hrp_core.matching import Engine, EngineState, Fill, NewOrder, OrderFilled, OrderRejected, Side, Tape
+from hrp_core.money import from_units, to_money, to_units
+from hrp_core.portfolio.decide import decide
+from hrp_core.portfolio.stored import panel_at
+from hrp_core.portfolio.types import (
+    OrderSide,
+    OrderType,
+    Plan,
+    PlannedOrder,
+    PortfolioLimits,
+    Strategy,
+    StrategySignals,
+)
+from hrp_core.replay.history import History
+
+# Any moment of the evening gives the same fills; this one is inside every send window, half days included.
+SEND_AFTER_CLOSE = timedelta(minutes=90)
+
+_BROKER_TYPES = {OrderType.MARKET: "MKT"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedFill:
+    """One fill of the replay. Price and commission in USD."""
+
+    session: date
+    symbol: str
+    side: OrderSide
+    shares: int
+    price: Decimal
+    commission: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedSession:
+    """One decision and what came of it.
+
+    Attributes:
+        session: decision session D; the fills are of the session after it.
+        nav: USD after that session, at its official closes.
+    """
+
+    session: date
+    plan: Plan
+    fills: tuple[ReplayedFill, ...]
+    cash: Decimal
+    nav: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What decided on a session: the deployed strategies, the limits, and the names that were locked.
+
+    Attributes:
+        locked: as `decide` takes it.
+    """
+
+    strategies: tuple[Strategy, ...]
+    limits: PortfolioLimits
+    locked: Mapping[str, Decimal] = field(default_factory=dict)
+
+
+def replay(
+    history: History,
+    sessions: Sequence[date],
+    policy: Callable[[date], Policy],
+    *,
+    cash: Decimal,
+    flows: Mapping[date, Decimal] | None = None,
+    on_session: Callable[[date], None] | None = None,
+) -> list[ReplayedSession]:
+    """Run the daily loop from an account with nothing but cash.
+
+    Args:
+        history: prices that reach one session beyond the last of `sessions`.
+        sessions: decision sessions to trade, ascending; those left out are not traded.
+        policy: strategies and limits of a session.
+        cash: opening cash, USD.
+        flows: cash that moved for another reason, by the first session decided with it, USD.
+        on_session: called after each session.
+
+    Raises:
+        NotReadyError: prices end before the session after the last one.
+    """
+    calendar = nyse()
+    if not sessions:
+        return []
+    last_execution = calendar.next(sessions[-1])
+    if last_execution > history.tape.last_session:
+        raise NotReadyError(
+            f"prices end on {history.tape.last_session}, and orders of {sessions[-1]} execute on "
+            f"{last_execution}; end the replay earlier or load more prices"
+        )
+    moments = [calendar.close(session) + SEND_AFTER_CLOSE for session in sessions]
+    engine = Engine(history.tape, EngineState.opening(now=moments[0], cash=cash))
+    book = BookFold(cash)
+    pending_flows = sorted((flows or {}).items())
+    earlier: dict[str, list[frozenset[str]]] = {}
+    done: list[ReplayedSession] = []
+    for session, moment in zip(sessions, moments, strict=True):
+        engine.advance(moment)
+        while pending_flows and pending_flows[0][0] <= session:
+            amount = pending_flows.pop(0)[1]
+            book.add_cash(amount)
+            engine.account.cash_units += to_units(amount)
+        chosen = policy(session)
+        signals = history.signals(session, chosen.strategies, earlier)
+        _remember(earlier, signals)
+        ledger = book.state()
+        removed = history.removed.get(session, frozenset())
+        panel = panel_at(history.panel, session, history.members(session), ledger.shares, removed)
+        plan = decide(panel, signals, ledger, chosen.strategies, chosen.limits, chosen.locked)
+        execution_session = calendar.next(session)
+        fills = _trade(engine, plan, session, calendar.close(execution_session), book)
+        state = book.state()
+        done.append(
+            ReplayedSession(
+                session,
+                plan,
+                fills,
+                state.cash,
+                to_money(state.cash + _market_value(history.tape, execution_session, state.shares)),
+            )
+        )
+        if on_session is not None:
+            on_session(session)
+    return done
+
+
+def _trade(
+    engine: Engine, plan: Plan, session: date, until: datetime, book: BookFold
+) -> tuple[ReplayedFill, ...]:
+    orders: dict[int, PlannedOrder] = {}
+    for order in plan.orders:
+        placed = engine.place(
+            NewOrder(
+                symbol=order.symbol,
+                side=Side.BUY if order.side is OrderSide.BUY else Side.SELL,
+                quantity=order.quantity,
+                order_type=_BROKER_TYPES[order.order_type],
+            )
+        )
+        for event in placed:
+            if isinstance(event, OrderRejected):
+                raise HrpError(
+                    f"the simulated market rejects {order.side.value} {order.quantity} {order.symbol} of "
+                    f"{session}: {event.order.reason}"
+                )
+            orders[event.order.perm_id] = order
+    fills = []
+    for event in engine.advance(until):
+        if isinstance(event, OrderFilled):
+            order = orders[event.fill.perm_id]
+            book.trade(_execution(event.fill, order), _allocation(event.fill, order))
+            fills.append(
+                ReplayedFill(
+                    session,
+                    order.symbol,
+                    order.side,
+                    event.fill.quantity,
+                    from_units(event.fill.price_units),
+                    from_units(event.fill.commission_units),
+                )
+            )
+    return tuple(fills)
+
+
+def _execution(fill: Fill, order: PlannedOrder) -> Execution:
+    return Execution(
+        exec_id=fill.exec_id,
+        account="",
+        order_ref=str(fill.perm_id),
+        perm_id=fill.perm_id,
+        contract=Contract(order.symbol, con_id=0),
+        side=order.side,
+        shares=fill.quantity,
+        price=from_units(fill.price_units),
+        executed_at=fill.time,
+        commission=from_units(fill.commission_units),
+    )
+
+
+def _allocation(fill: Fill, order: PlannedOrder) -> OrderAllocation:
+    return OrderAllocation(str(fill.perm_id), order.side, order.quantity, order.allocations)
+
+
+def _remember(earlier: dict[str, list[frozenset[str]]], signals: Sequence[StrategySignals]) -> None:
+    for each in signals:
+        names = frozenset(np.array(each.symbols, dtype=object)[each.signal > 0].tolist())
+        earlier.setdefault(each.strategy_id, []).append(names)
+
+
+def _market_value(tape: Tape, session: date, shares: Mapping[str, int]) -> Decimal:
+    units = 0
+    for symbol, count in shares.items():
+        mark = tape.last_close_units(symbol, session)
+        if mark is None:
+            raise NotReadyError(f"{symbol} is held and has no price up to {session}; load its prices")
+        units += count * mark
+    return from_units(units)

@@ -1,0 +1,42 @@
+"""Figures of a replay.
+
+What belongs here: the arithmetic of performance. Sources: total and annual return, volatility with 252
+sessions a year, Sharpe ratio without a risk-free rate (Sharpe 1994), maximum drawdown.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from math import sqrt
+
+import numpy as np
+
+from hrp_core.replay.loop import ReplayedSession
+
+SESSIONS_A_YEAR = 252
+
+
+def summarize(results: Sequence[ReplayedSession], opening: Decimal) -> dict[str, object]:
+    """Return figures by name; returns and volatility are fractions, money is in USD.
+
+    `annual_return`, `volatility` and `sharpe` are None for fewer than two sessions.
+    """
+    navs = np.array([float(opening), *(float(each.nav) for each in results)])
+    daily = navs[1:] / navs[:-1] - 1
+    peak = np.maximum.accumulate(navs)
+    years = len(results) / SESSIONS_A_YEAR
+    enough = len(results) >= 2
+    deviation = float(daily.std(ddof=1)) if enough else 0.0
+    fills = [fill for each in results for fill in each.fills]
+    return {
+        "sessions": len(results),
+        "opening": opening,
+        "final_nav": results[-1].nav if results else opening,
+        "total_return": float(navs[-1] / navs[0] - 1),
+        "annual_return": float((navs[-1] / navs[0]) ** (1 / years) - 1) if enough else None,
+        "volatility": deviation * sqrt(SESSIONS_A_YEAR) if enough else None,
+        "sharpe": float(daily.mean()) / deviation * sqrt(SESSIONS_A_YEAR) if deviation else None,
+        "max_drawdown": float((1 - navs / peak).max()),
+        "fills": len(fills),
+        "traded_value": sum((fill.shares * fill.price for fill in fills), Decimal(0)),
+        "commissions": sum((fill.commission for fill in fills), Decimal(0)),
+    }
