@@ -1,0 +1,1 @@
+"""Dagster on top of `hrp_core`: assets, checks, resources, jobs, and the `hrp` command."""

@@ -1,0 +1,85 @@
+"""The book: fills, positions and net asset value of a session.
+
+What belongs here: what came of the orders. What does not: arithmetic (`hrp_core.ledger`).
+"""
+
+import dagster as dg
+import pandas as pd
+
+from hrp_core.execution.bookkeeping import session_fills, session_nav, session_positions
+from hrp_core.execution.config import ClientRole
+from hrp_core.execution.projections import project_book
+from hrp_dagster.assets.session_asset import requested_session, session_asset
+from hrp_dagster.resources.ibkr import IBKRResource
+from hrp_dagster.resources.platform import Platform
+
+GROUP = "book"
+
+
+@session_asset(group=GROUP, kinds={"python", "sqlite", "interactivebrokers"}, deps=["orders"])
+def fills(
+    context: dg.AssetExecutionContext, platform: Platform, ibkr: IBKRResource
+) -> dg.Output[pd.DataFrame]:
+    """Executions of the session's orders, a row a strategy.
+
+    The broker is asked for the book session only; fills of earlier sessions come from the journal. Trades and
+    live positions (executed_trades, live_positions, strategy_positions) are rewritten from the journal.
+    """
+    clock, settings = platform.clock(), platform.settings()
+    session, journal = requested_session(context, clock), platform.journal()
+    frame = session_fills(
+        settings,
+        journal,
+        lambda: ibkr.connect(settings, ClientRole.READER),
+        session,
+        clock.now(),
+    )
+    project_book(platform.store(), journal)
+    traded = (frame["shares"] * frame["price"]).sum() if len(frame) else 0
+    return dg.Output(
+        frame,
+        metadata={
+            "executions": int(frame["exec_id"].nunique()),
+            "traded_value": float(traded),
+            "commissions_missing": int(frame["commission"].isna().sum()),
+        },
+    )
+
+
+@session_asset(group=GROUP, kinds={"python"}, deps=["fills"])
+def positions(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[pd.DataFrame]:
+    """A fold of every fill up to the execution session, at its official closes.
+
+    The live positions are rewritten as well: their prices may have come after the fills.
+    """
+    clock, store, journal = platform.clock(), platform.store(), platform.journal()
+    session = requested_session(context, clock)
+    frame = session_positions(store, journal, session, clock.now())
+    project_book(store, journal)
+    account = frame.loc[frame["strategy_id"] == ""]
+    return dg.Output(
+        frame,
+        metadata={
+            "names": len(account),
+            "market_value": float(account["market_value"].sum()) if len(account) else 0.0,
+        },
+    )
+
+
+@session_asset(group=GROUP, kinds={"python"}, deps=["positions"])
+def nav(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[pd.DataFrame]:
+    """Our own arithmetic: opening cash, flows, fills, commissions, official closes; nothing of the broker."""
+    clock = platform.clock()
+    session = requested_session(context, clock)
+    frame = session_nav(platform.store(), platform.journal(), session, clock.now())
+    row = frame.iloc[0]
+    return dg.Output(
+        frame,
+        metadata={
+            "nav": float(row["nav"]),
+            "cash": float(row["cash"]),
+            "gross_exposure": float(row["gross_exposure"]),
+            "drawdown": float(row["drawdown"]),
+            "turnover": float(row["turnover"]),
+        },
+    )

@@ -1,0 +1,41 @@
+"""The one asset that sends orders.
+
+What belongs here: orders. What does not: deciding what to order (`target_portfolio`) and what came of it
+(`fills`).
+"""
+
+import dagster as dg
+import pandas as pd
+
+from hrp_core.execution.config import ClientRole
+from hrp_core.execution.trading import trade_session
+from hrp_dagster.assets.session_asset import requested_session, session_asset
+from hrp_dagster.resources.ibkr import IBKRResource
+from hrp_dagster.resources.platform import Platform
+
+
+@session_asset(group="execution", kinds={"python", "sqlite", "interactivebrokers"}, deps=["target_portfolio"])
+def orders(
+    context: dg.AssetExecutionContext, platform: Platform, ibkr: IBKRResource
+) -> dg.Output[pd.DataFrame]:
+    """Sends the frozen plan of the session, at most once; materializing it again sends nothing twice.
+
+    Refused for any session but the decision session, outside the send window, and while another process is
+    the order writer.
+    """
+    clock, settings = platform.clock(), platform.settings()
+    session = requested_session(context, clock)
+    traded = trade_session(
+        settings, platform.journal(), lambda: ibkr.connect(settings, ClientRole.WRITER), session, clock
+    )
+    counts = traded.orders["status"].value_counts().to_dict()
+    return dg.Output(
+        traded.orders,
+        metadata={
+            "sent": len(traded.report.placed),
+            "dry_run": traded.report.dry_run,
+            "stopped_early": traded.report.stopped,
+            "skipped": list(traded.report.skipped),
+            "by_status": {str(status): int(count) for status, count in counts.items()},
+        },
+    )

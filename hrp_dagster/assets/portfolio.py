@@ -1,0 +1,48 @@
+"""From signals to the frozen plan of a session.
+
+What belongs here: the target portfolio. What does not: sending anything.
+"""
+
+import dagster as dg
+import pandas as pd
+
+from hrp_core.execution.config import ClientRole
+from hrp_core.execution.planning import plan_session
+from hrp_core.portfolio.stored import targets_frame
+from hrp_dagster.assets.session_asset import requested_session, session_asset
+from hrp_dagster.resources.ibkr import IBKRResource
+from hrp_dagster.resources.platform import Platform
+
+
+@session_asset(group="portfolio", kinds={"python", "sqlite"}, deps=["signals", "prices"])
+def target_portfolio(
+    context: dg.AssetExecutionContext, platform: Platform, ibkr: IBKRResource
+) -> dg.Output[pd.DataFrame]:
+    """What each strategy holds and wants, with the reason; freezes the plan of the session in the journal.
+
+    Only the decision session can be planned, and only while ledger and broker agree to the share.
+    """
+    clock, settings = platform.clock(), platform.settings()
+    session = requested_session(context, clock)
+    with ibkr.connect(settings, ClientRole.READER) as broker:
+        planned = plan_session(
+            settings,
+            platform.store(),
+            platform.journal(),
+            broker,
+            platform.strategies(),
+            session,
+            clock.now(),
+        )
+    plan, frozen = planned.plan, planned.frozen
+    return dg.Output(
+        targets_frame(plan, frozen.plan_id),
+        metadata={
+            "plan_id": frozen.plan_id,
+            "plan_status": frozen.status.value,
+            "orders": len(frozen.intents),
+            "equity": float(plan.equity),
+            "cash": float(plan.cash),
+            "notes": list(plan.notes),
+        },
+    )

@@ -1,0 +1,42 @@
+"""Scores of the universe, and what each strategy makes of them.
+
+What belongs here: predictions and signals of a session. What does not: holdings and money.
+"""
+
+import dagster as dg
+import pandas as pd
+
+from hrp_core.portfolio.stored import score_session, session_signals, signals_frame
+from hrp_dagster.assets.session_asset import requested_session, session_asset
+from hrp_dagster.resources.platform import Platform
+
+GROUP = "predictions"
+
+
+@session_asset(group=GROUP, kinds={"python"}, deps=["universe", "features"])
+def predictions(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[pd.DataFrame]:
+    """One score a strategy and name; a strategy that cannot be scored is left out and named in `errors`."""
+    session = requested_session(context, platform.clock())
+    result = score_session(platform.store(), platform.strategies(), session, platform.registry())
+    for strategy_id, message in result.errors.items():
+        context.log.error("%s was not scored: %s", strategy_id, message)
+    return dg.Output(
+        result.predictions.assign(session=session),
+        metadata={
+            "predictions": int(result.predictions["prediction"].notna().sum()),
+            "strategies": int(result.predictions["strategy_id"].nunique()),
+            "errors": result.errors,
+        },
+    )
+
+
+@session_asset(group=GROUP, kinds={"python"}, deps=["predictions"])
+def signals(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[pd.DataFrame]:
+    """What each strategy's rule makes of its predictions."""
+    session = requested_session(context, platform.clock())
+    strategies = platform.strategies()
+    frame = signals_frame(session_signals(platform.store(), strategies, session), strategies)
+    return dg.Output(
+        frame.assign(session=session),
+        metadata={"long": int((frame["signal"] > 0).sum()), "short": int((frame["signal"] < 0).sum())},
+    )

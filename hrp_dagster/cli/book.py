@@ -1,0 +1,179 @@
+"""`hrp sync`, `hrp reconcile` and `hrp cash`: bring the journal up to date and explain what differs."""
+
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from hrp_core.calendar import nyse
+from hrp_core.errors import ReconciliationBreakError
+from hrp_core.execution.broker import Broker
+from hrp_core.ledger.journal import Journal
+from hrp_core.ledger.types import CashFlow, ExternalPolicy, FlowKind
+from hrp_core.settings import Settings
+from hrp_dagster.cli.context import (
+    JsonOption,
+    load_settings,
+    money,
+    out,
+    parse_session,
+    print_json,
+    print_table,
+)
+
+cash_app = typer.Typer(help="Cash that moved without an execution.", no_args_is_help=True)
+
+
+class CashKind(StrEnum):
+    """What a person can record; the opening balance and the suspense account record themselves."""
+
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    DIVIDEND = "dividend"
+    INTEREST = "interest"
+    FEE = "fee"
+    TAX = "tax"
+
+
+_PAID_OUT = frozenset({CashKind.WITHDRAWAL, CashKind.FEE, CashKind.TAX})
+
+
+def sync(as_json: JsonOption = False) -> None:
+    """Ask the broker for everything and bring the journal up to date."""
+    settings = load_settings()
+    from hrp_core.execution.looks import coverage_gaps
+    from hrp_core.execution.sync import sync_broker
+
+    now = settings.clock().now()
+    with _connected(settings) as (broker, journal):
+        report = sync_broker(
+            broker,
+            journal,
+            now,
+            mode=settings.mode.value,
+            external=ExternalPolicy(settings.external_orders),
+        )
+        gaps = coverage_gaps(journal, now)
+    shown = {
+        "account": report.snapshot.account,
+        "asked_at": report.snapshot.asked_at,
+        "new_executions": report.new_executions,
+        "open_orders": len(report.snapshot.open_orders),
+        "unknown": list(report.unknown),
+        "resolved": list(report.expired),
+        "unreported_commissions": report.book.unreported_commissions,
+        "cash": report.book.cash,
+        "cash_breaks": [item.message for item in report.cash_breaks],
+        "coverage_gaps": [str(gap) for gap in gaps],
+    }
+    if as_json:
+        print_json(shown)
+        return
+    for label, value in shown.items():
+        text = ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+        out.print(f"{label.replace('_', ' '):<24} {text}", markup=False)
+
+
+def reconcile(as_json: JsonOption = False) -> None:
+    """Compare ledger and broker, classify what differs, and record the run."""
+    settings = load_settings()
+    from hrp_core.execution.reconciliation import ReconciliationStatus, run_reconciliation
+    from hrp_core.store import Store, migrate
+
+    store = Store(settings.database_path)
+    migrate(store)
+    with _connected(settings) as (broker, journal):
+        result = run_reconciliation(
+            store,
+            journal,
+            broker,
+            settings.clock().now(),
+            mode=settings.mode.value,
+            run_id=f"cli-{getpass.getuser()}",
+            external=ExternalPolicy(settings.external_orders),
+        )
+    if as_json:
+        print_json(asdict(result))
+    else:
+        columns = [("cause", "Cause"), ("symbol", "Symbol"), ("message", "Difference")]
+        rows = [
+            {"cause": item.cause.value, "symbol": item.symbol, "message": item.message}
+            for item in result.breaks
+        ]
+        print_table(f"Reconciliation of {result.session}: {result.status.value}", columns, rows)
+        if result.suspense:
+            out.print(
+                f"{money(result.suspense)} USD went to the suspense account. Once you know what it is, "
+                "record it with `hrp cash record`; the next reconciliation takes it out again."
+            )
+    if result.status in (ReconciliationStatus.REDUCE_ONLY, ReconciliationStatus.HALTED):
+        raise ReconciliationBreakError(
+            f"ledger and broker of account {result.account} differ in {len(result.breaks)} places, listed "
+            "above; compare with the broker's statement, record cash with `hrp cash record`, and run it again"
+        )
+
+
+@cash_app.command("record")
+def record(
+    kind: Annotated[CashKind, typer.Argument(help="What it is.")],
+    amount: Annotated[str, typer.Argument(help="USD; positive, unless it is a dividend paid on a short.")],
+    reference: Annotated[str, typer.Option(help="Unique name, such as the broker's statement line.")],
+    session: Annotated[
+        str | None, typer.Option(help="Session that first contains it; default: the newest that has opened.")
+    ] = None,
+    note: Annotated[str, typer.Option(help="Anything worth knowing.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Record a deposit, withdrawal, dividend, interest, fee or tax in the journal."""
+    settings = load_settings()
+    from hrp_core.store import EventType, Store, log_event, migrate
+
+    now, who = settings.clock().now(), getpass.getuser()
+    value = _amount(kind, amount)
+    day = nyse().next(nyse().book_session(now)) if session is None else parse_session(session)
+    nyse().close(day)
+    flow = CashFlow(reference, FlowKind(kind.value), value, day, now, who, note)
+    journal = Journal(settings.journal_path)
+    try:
+        journal.binding()
+        is_new = journal.record_cash_flow(flow)
+    finally:
+        journal.close()
+    if is_new:
+        store = Store(settings.database_path)
+        migrate(store)
+        details = {"reference": reference, "kind": kind.value, "amount": str(value), "session": day}
+        log_event(store, EventType.CASH_RECORDED, who, details=details, now=now)
+    if as_json:
+        print_json({**asdict(flow), "new": is_new})
+        return
+    word = "Recorded" if is_new else "Already recorded"
+    out.print(f"{word}: {kind.value} of {money(value)} USD in {day} ({reference}).", markup=False)
+
+
+def _amount(kind: CashKind, text: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise typer.BadParameter(f"{text!r} is not an amount of money") from None
+    if not value.is_finite() or value == 0 or (value < 0 and kind is not CashKind.DIVIDEND):
+        raise typer.BadParameter(f"{text} is no amount of a {kind.value}: give it as a positive number")
+    return -value if kind in _PAID_OUT else value
+
+
+@contextmanager
+def _connected(settings: Settings) -> Iterator[tuple[Broker, Journal]]:
+    from hrp_core.execution.config import ClientRole, broker_config
+    from hrp_core.execution.ibkr import IBKRBroker
+
+    journal = Journal(settings.journal_path)
+    try:
+        with IBKRBroker(broker_config(settings, ClientRole.READER)) as broker:
+            yield broker, journal
+    finally:
+        journal.close()

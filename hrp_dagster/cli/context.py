@@ -1,0 +1,82 @@
+"""What every command needs: the settings, the consoles, and how results are printed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from hrp_core.errors import SettingsError
+from hrp_core.log import configure_logging
+from hrp_core.settings import Settings
+from hrp_dagster.environment import prepare_environment
+
+# Results go to standard output, everything else to standard error, so that --json can be piped.
+out = Console(soft_wrap=False)
+err = Console(stderr=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+def load_settings(console_log: bool = True) -> Settings:
+    """Return the settings, with logging and the process environment prepared.
+
+    Raises:
+        SettingsError: a setting is wrong; the message names its environment variable.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'HRP_' + str(item['loc'][0]).upper() if item['loc'] else 'settings'}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise SettingsError(f"{problems}. Correct the environment or .env") from None
+    prepare_environment(settings)
+    configure_logging(settings.log_level, settings.log_format, settings.logs_dir, console=console_log)
+    return settings
+
+
+def parse_session(text: str) -> date:
+    """Return the date that an option names.
+
+    Raises:
+        typer.BadParameter: it is not of the form YYYY-MM-DD.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a date of the form YYYY-MM-DD") from None
+
+
+def print_json(value: object) -> None:
+    """Print `value` as JSON on standard output; Decimals, dates and times become strings."""
+    print(json.dumps(value, indent=2, default=str))  # noqa: T201
+
+
+def print_table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, object]]) -> None:
+    """Print `rows` as a table.
+
+    Args:
+        title: heading.
+        columns: (key, heading); a heading that starts with ">" is set flush right.
+        rows: one mapping a row; missing keys and None print as an empty cell.
+    """
+    table = Table(title=title, title_justify="left", header_style="bold", expand=False)
+    for _, heading in columns:
+        right = heading.startswith(">")
+        table.add_column(heading.removeprefix(">"), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*("" if row.get(key) is None else str(row[key]) for key, _ in columns))
+    out.print(table)
+    if not rows:
+        out.print("  (none)", style="dim")
+
+
+def money(value: object) -> str:
+    """Return an amount with two places and thousands separators; empty for None."""
+    return "" if value is None else f"{value:,.2f}"

@@ -1,0 +1,250 @@
+"""`hrp status | positions | trades | orders | nav`: what is stored, as tables or JSON."""
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from hrp_core.errors import NotReadyError
+from hrp_core.execution.trading import session_orders
+from hrp_core.ledger.journal import Journal
+from hrp_core.portfolio.types import Purpose
+from hrp_core.settings import Settings
+from hrp_core.store import Store, read_table, table
+from hrp_dagster.cli.context import (
+    JsonOption,
+    load_settings,
+    money,
+    out,
+    parse_session,
+    print_json,
+    print_table,
+)
+
+SessionOption = Annotated[
+    str | None, typer.Option("--session", help="Decision session; default: the newest.")
+]
+
+Rows = list[dict[str, object]]
+
+
+def status(as_json: JsonOption = False) -> None:
+    """Show mode, account, clock, the newest plan and the newest NAV."""
+    settings = load_settings()
+    current = read_status(settings)
+    if as_json:
+        print_json(current)
+        return
+    for label, value in current.items():
+        out.print(f"{label.replace('_', ' '):<18} {'-' if value is None else value}")
+
+
+def positions(session: SessionOption = None, as_json: JsonOption = False) -> None:
+    """Show the account's positions after a session."""
+    settings = load_settings()
+    _show(position_rows(settings, session), as_json, print_positions)
+
+
+def trades(
+    session: SessionOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows shown.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the newest fills first."""
+    settings = load_settings()
+    _show(trade_rows(settings, session, limit), as_json, print_trades)
+
+
+def orders(session: SessionOption = None, as_json: JsonOption = False) -> None:
+    """Show the orders of a session's plan with their state, from the journal."""
+    settings = load_settings()
+    journal = Journal(settings.journal_path)
+    try:
+        plans = journal.plans(purpose=Purpose.DAILY)
+        wanted = parse_session(session) if session else (plans[-1].session if plans else None)
+        planned = wanted is not None and any(plan.session == wanted for plan in plans)
+        frame = session_orders(journal, wanted) if wanted and planned else pd.DataFrame()
+    finally:
+        journal.close()
+    _show(_records(frame), as_json, _print_orders)
+
+
+def nav(as_json: JsonOption = False) -> None:
+    """Show cash, market value and NAV per session."""
+    settings = load_settings()
+    _show(nav_rows(settings), as_json, print_nav)
+
+
+def read_status(settings: Settings) -> dict[str, object]:
+    """Return what `hrp status` shows; a part that does not exist yet is None."""
+    journal = Journal(settings.journal_path)
+    try:
+        try:
+            account = journal.binding()[1]
+        except NotReadyError:
+            account = None
+        plans = journal.plans()
+        locked = journal.locked_contracts()
+    finally:
+        journal.close()
+    newest_nav = nav_rows(settings)[-1:] or [{}]
+    try:
+        now = f"{settings.clock().now():%Y-%m-%d %H:%M} New York"
+    except NotReadyError:
+        now = None
+    return {
+        "mode": settings.mode.value,
+        "account": account,
+        "clock": now,
+        "plan": plans[-1].plan_id if plans else None,
+        "plan_status": plans[-1].status.value if plans else None,
+        "unknown_orders": len(locked),
+        "valued_at": newest_nav[0].get("valuation_session"),
+        "nav": newest_nav[0].get("nav"),
+    }
+
+
+def position_rows(settings: Settings, session: str | None = None) -> Rows:
+    """Return the account's positions after a session (default: the newest), USD."""
+    return [row for row in _rows(settings, "positions", session) if row["strategy_id"] == ""]
+
+
+def trade_rows(settings: Settings, session: str | None = None, limit: int = 50) -> Rows:
+    """Return fills, the newest first, USD."""
+    frame = _read(settings, "fills", None if session is None else [parse_session(session)])
+    newest = frame.sort_values(["executed_at", "exec_id"], ascending=False).head(limit)
+    return _records(newest)
+
+
+def nav_rows(settings: Settings) -> Rows:
+    """Return the rows of the `nav` table, oldest first."""
+    return _records(_read(settings, "nav", None))
+
+
+def print_positions(rows: Rows) -> None:
+    """Print positions as a table of at most 80 columns."""
+    print_table(
+        "Positions" if not rows else f"Positions at the close of {rows[0]['valuation_session']} (USD)",
+        [
+            ("symbol", "Symbol"),
+            ("shares", ">Shares"),
+            ("entry", ">Entry"),
+            ("mark", ">Mark"),
+            ("value", ">Value"),
+            ("pnl", ">Unrealised"),
+        ],
+        [
+            {
+                "symbol": row["symbol"],
+                "shares": row["shares"],
+                "entry": money(row["average_price"]),
+                "mark": money(row["mark"]),
+                "value": money(row["market_value"]),
+                "pnl": money(row["unrealized_pnl"]),
+            }
+            for row in rows
+        ],
+    )
+
+
+def print_trades(rows: Rows) -> None:
+    """Print fills as a table of at most 80 columns."""
+    print_table(
+        "Trades, newest first (USD)",
+        [
+            ("time", "Executed"),
+            ("strategy_id", "Strategy"),
+            ("symbol", "Symbol"),
+            ("side", "Side"),
+            ("shares", ">Shares"),
+            ("price", ">Price"),
+            ("commission", ">Comm."),
+        ],
+        [
+            {
+                **row,
+                "time": f"{row['executed_at']:%Y-%m-%d %H:%M}",
+                "price": money(row["price"]),
+                "commission": money(row["commission"]),
+            }
+            for row in rows
+        ],
+    )
+
+
+def print_nav(rows: Rows) -> None:
+    """Print NAV rows as a table of at most 80 columns."""
+    print_table(
+        "Net asset value (USD)",
+        [
+            ("session", "Decided"),
+            ("valuation_session", "Valued"),
+            ("cash", ">Cash"),
+            ("value", ">Positions"),
+            ("nav", ">NAV"),
+            ("change", ">Return"),
+        ],
+        [
+            {
+                "session": row["session"],
+                "valuation_session": row["valuation_session"],
+                "cash": money(row["cash"]),
+                "value": money(row["market_value"]),
+                "nav": money(row["nav"]),
+                "change": _percent(row["daily_return"]),
+            }
+            for row in rows
+        ],
+    )
+
+
+def _print_orders(rows: Rows) -> None:
+    print_table(
+        "Orders" if not rows else f"Orders of {rows[0]['plan_id']}",
+        [
+            ("order_ref", "Reference"),
+            ("symbol", "Symbol"),
+            ("side", "Side"),
+            ("quantity", ">Shares"),
+            ("filled", ">Filled"),
+            ("status", "Status"),
+        ],
+        rows,
+    )
+
+
+def _percent(value: object) -> str:
+    return f"{value:+.2%}" if isinstance(value, float) and value == value else ""
+
+
+def _show(rows: Rows, as_json: bool, print_rows: Callable[[Rows], None]) -> None:
+    if as_json:
+        print_json(rows)
+    else:
+        print_rows(rows)
+
+
+def _rows(settings: Settings, name: str, session: str | None) -> Rows:
+    """Return the rows of one session of a table; by default of the newest one stored."""
+    if session is not None:
+        return _records(_read(settings, name, [parse_session(session)]))
+    frame = _read(settings, name, None)
+    return _records(frame.loc[frame["session"] == frame["session"].max()] if len(frame) else frame)
+
+
+def _read(settings: Settings, name: str, sessions: Sequence[date] | None) -> pd.DataFrame:
+    """Return rows of a table; none when it was never written."""
+    declared = table(name)
+    try:
+        return read_table(Store(settings.database_path), declared, sessions=sessions)
+    except NotReadyError:
+        return pd.DataFrame(columns=list(declared.column_names))
+
+
+def _records(frame: pd.DataFrame) -> Rows:
+    return [
+        {str(key): None if value is None or value is pd.NaT else value for key, value in row.items()}
+        for row in frame.to_dict(orient="records")
+    ]

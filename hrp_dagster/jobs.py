@@ -1,0 +1,53 @@
+"""The jobs of the day: named selections of assets.
+
+What belongs here: which assets run together. What does not: when (schedules), and what they do (assets).
+"""
+
+import dagster as dg
+
+history_job = dg.define_asset_job(
+    "history_job",
+    selection=dg.AssetSelection.assets("price_history", "feature_history"),
+    description="Load all prices before the first partition, and their features. Once, at set-up.",
+)
+market_data_job = dg.define_asset_job(
+    "market_data_job",
+    selection=dg.AssetSelection.assets("universe", "corporate_actions", "prices", "features"),
+    description="Prices of a session and what is computed from them. 17:30 New York.",
+)
+predictions_job = dg.define_asset_job(
+    "predictions_job",
+    selection=dg.AssetSelection.assets("predictions", "signals", "target_portfolio"),
+    description="Score the universe and freeze the plan of the session. 18:15 New York.",
+)
+live_trader_job = dg.define_asset_job(
+    "live_trader_job",
+    selection=dg.AssetSelection.assets("orders"),
+    description="Send the frozen plan of the session, at most once. 18:30 New York.",
+)
+book_job = dg.define_asset_job(
+    "book_job",
+    selection=dg.AssetSelection.assets("fills", "positions", "nav"),
+    description="Fills, positions and NAV of the book session. 17:45 New York, the day after the decision.",
+)
+
+drift_monitor_job = dg.define_asset_job(
+    "drift_monitor_job",
+    selection=dg.AssetSelection.assets("model_drift"),
+    description="Compare the models in production with their training data. 19:00 New York.",
+)
+training_job = dg.define_asset_job(
+    "training_job",
+    selection=dg.AssetSelection.assets("trained_model"),
+    description="Train a new version of a model; it scores nothing until a person promotes it. Saturdays.",
+)
+
+ALL_JOBS = (
+    history_job,
+    market_data_job,
+    predictions_job,
+    live_trader_job,
+    book_job,
+    drift_monitor_job,
+    training_job,
+)

@@ -1,0 +1,61 @@
+"""The settings and what is built from them, as one Dagster resource.
+
+Hands out plain domain objects; holds no logic and no open connection.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from hrp_core.calendar import Clock
+from hrp_core.ledger.journal import Journal
+from hrp_core.market import PriceSource, source_from_settings
+from hrp_core.models.registry import ModelRegistry
+from hrp_core.models.tracking import Tracking
+from hrp_core.portfolio.strategies import load_strategies
+from hrp_core.portfolio.types import Strategy
+from hrp_core.settings import Settings
+from hrp_core.store import Store
+
+
+@lru_cache(maxsize=4)
+def _registry(home: Path) -> ModelRegistry:
+    # It keeps the versions it has loaded, which never change; which one is in production it asks each time.
+    return ModelRegistry(Tracking(home))
+
+
+class Platform(dg.ConfigurableResource):
+    """Settings, clock, store, journal, price source and strategies of this installation."""
+
+    home: str = Field(default="", description="Overrides HRP_HOME; empty for the setting.")
+
+    def settings(self) -> Settings:
+        """Return the settings, read from the environment now."""
+        return Settings(home=Path(self.home)) if self.home else Settings()
+
+    def clock(self) -> Clock:
+        """Return the clock of the mode: the simulated gateway's in sim, the wall clock otherwise."""
+        return self.settings().clock()
+
+    def store(self) -> Store:
+        """Return the DuckDB store (opens nothing yet)."""
+        return Store(self.settings().database_path)
+
+    def journal(self) -> Journal:
+        """Return the order journal."""
+        return Journal(self.settings().journal_path)
+
+    def source(self) -> PriceSource:
+        """Return where prices come from."""
+        return source_from_settings(self.settings())
+
+    def registry(self) -> ModelRegistry:
+        """Return the model registry (opens nothing yet)."""
+        return _registry(self.settings().home)
+
+    def strategies(self) -> Sequence[Strategy]:
+        """Return the deployed strategies."""
+        return load_strategies(self.settings().strategies)

@@ -1,0 +1,65 @@
+"""What the UI shows of a table."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+
+from hrp_core.store.tables import FILLS, PREDICTIONS, PRICES
+from hrp_dagster.metadata import column_schema, definition_metadata, materialization_metadata, preview
+
+
+def test_the_column_schema_says_what_the_declaration_says() -> None:
+    schema = column_schema(FILLS)
+    shown = [(column.name, column.type, column.constraints.nullable) for column in schema.columns]
+    assert shown == [(column.name, column.type.value, column.nullable) for column in FILLS.columns]
+    assert all(column.description for column in schema.columns)
+    assert schema.constraints.other == ["one row per (session, exec_id, strategy_id)"]
+
+
+def test_an_asset_is_defined_with_its_table_and_slice() -> None:
+    partitioned = definition_metadata(PRICES)
+    assert partitioned["hrp/table"] == "prices"
+    assert partitioned["partition_expr"] == "session"
+    assert "hrp/before" not in partitioned
+    assert definition_metadata(PRICES, before=date(2022, 1, 3))["hrp/before"] == "2022-01-03"
+
+
+def test_a_preview_has_ten_rows_that_any_ui_can_show() -> None:
+    frame = pd.DataFrame(
+        {
+            "session": [date(2022, 12, 15)] * 12,
+            "rank": pd.array([1, None] * 6, dtype="Int32"),
+            "prediction": [0.5, np.nan] * 6,
+            "price": [Decimal("1.500000"), None] * 6,
+            "executed_at": [datetime(2022, 12, 15, 14, 30, tzinfo=UTC), pd.NaT] * 6,
+            "in_universe": [True, False] * 6,
+        }
+    )
+    table = preview(frame)
+    assert len(table.records) == 10
+    assert table.records[0].data == {
+        "session": "2022-12-15",
+        "rank": 1,
+        "prediction": 0.5,
+        "price": "1.500000",
+        "executed_at": "2022-12-15 14:30:00+00:00",
+        "in_universe": True,
+    }
+    assert set(table.records[1].data.values()) == {"2022-12-15", None, False}
+
+
+def test_a_preview_of_a_declared_table_shows_its_types_even_without_rows() -> None:
+    table = preview(pd.DataFrame(columns=list(PREDICTIONS.column_names)), PREDICTIONS)
+    assert table.records == []
+    assert [column.type for column in table.schema.columns][:3] == ["DATE", "VARCHAR", "VARCHAR"]
+
+
+def test_a_materialization_shows_rows_and_sessions() -> None:
+    frame = pd.DataFrame(columns=list(PREDICTIONS.column_names))
+    days = [date(2022, 12, 15), date(2022, 12, 14)]
+    assert materialization_metadata(PREDICTIONS, frame, days)["dagster/row_count"] == 0
+    assert materialization_metadata(PREDICTIONS, frame, days)["hrp/session"] == "2022-12-14 to 2022-12-15"
+    assert materialization_metadata(PREDICTIONS, frame, days[:1])["hrp/session"] == "2022-12-15"
+    assert "hrp/session" not in materialization_metadata(PREDICTIONS, frame, [])

@@ -1,0 +1,87 @@
+"""A trained model beside a factor: scored, netted into one basket, watched, replayed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import pytest
+from desk import FIRST, Desk
+
+from hrp_core.errors import ModelError
+from hrp_core.models.deployments import PRODUCTION
+from hrp_core.models.registry import ModelRegistry
+from hrp_core.models.tracking import Tracking, import_mlflow
+from hrp_core.replay import History, check_parity
+from hrp_core.store import read_table, table
+from hrp_dagster.runs import run_job
+
+MODEL = "us_equity_ranker"
+SMALL = {"model_name": MODEL, "learner": "ridge", "since": "2018-01-02", "folds": 2}
+
+
+def train(desk: Desk, **changes: object) -> Mapping[str, Any]:
+    config = {"trained_model": {**SMALL, **changes}}
+    return run_job(desk.settings, "training_job", config=config).metadata["trained_model"]
+
+
+def promote(desk: Desk, version: object) -> ModelRegistry:
+    registry = ModelRegistry(Tracking(desk.settings.home))
+    now = desk.settings.clock().now()
+    registry.promote(MODEL, str(version), actor="test", reason="first", store=desk.store, now=now)
+    return registry
+
+
+def test_a_model_is_trained_promoted_traded_and_watched(desk: Desk) -> None:
+    trained = train(desk)
+    assert isinstance(trained["oos_t_stat"], float)
+    assert str(trained["last_session"]) < "2022-11-03"  # labels of 21 sessions after one of lag have matured
+    registry = promote(desk, trained["version"])
+    assert registry.aliases(MODEL) == {PRODUCTION: trained["version"]}
+
+    desk.evening(FIRST)
+    predictions = read_table(desk.store, table("predictions"), sessions=[FIRST])
+    versions = predictions.groupby("strategy_id")["model_version"].unique()
+    assert versions["HYP-2026-002"].tolist() == [trained["version"]]
+    assert versions["HYP-2026-001"].tolist() == ["factor-v1"]
+
+    second = desk.next_day(FIRST)
+    desk.evening(second)
+    third = desk.next_day(second)
+    parity = check_parity(History.from_store(desk.store), desk.journal)
+    assert (len(parity.sessions), parity.differences) == (2, ())
+
+    positions = read_table(desk.store, table("positions"), sessions=[second])
+    by_owner = positions.groupby(["symbol", positions["strategy_id"] == ""])["shares"].sum().unstack()
+    assert (by_owner[True] == by_owner[False]).all()
+    assert set(positions["strategy_id"]) == {"", "HYP-2026-001", "HYP-2026-002"}
+
+    drift: Mapping[str, Any] = desk.run("drift_monitor_job", third).metadata["model_drift"]
+    assert drift["models_checked"] == 1
+    assert drift["status"] in ("insufficient", "ok", "drift_detected")
+    assert drift["rollbacks"] == {}
+    with desk.store.read() as connection:
+        [count] = connection.execute("SELECT count(*) FROM model_drift_checks").fetchone() or (0,)
+    assert count == drift["dagster/row_count"] > 10
+
+
+def test_a_strategy_without_a_model_in_production_is_named_and_stops_nobody(desk: Desk) -> None:
+    desk.at(FIRST, "18:30")
+    run = desk.run("predictions_job", FIRST)
+    errors: Any = run.metadata["predictions"]["errors"]
+    assert list(errors) == ["HYP-2026-002"]
+    desk.run("live_trader_job", FIRST)
+    assert desk.gateway.state().orders_received == 5
+    drift = desk.run("drift_monitor_job", FIRST).metadata["model_drift"]
+    assert drift["status"] == "error"
+
+
+def test_a_training_that_fails_leaves_a_failed_mlflow_run_and_no_version(desk: Desk) -> None:
+    with pytest.raises(ModelError, match="no learner is called 'magic'"):
+        train(desk, learner="magic")
+    tracking = Tracking(desk.settings.home)
+    client = import_mlflow().MlflowClient(tracking.uri, tracking.uri)
+    [run] = client.search_runs([tracking.set_up()])
+    with dg.DagsterInstance.get() as instance:
+        [failed] = instance.get_runs(filters=dg.RunsFilter(job_name="training_job"))
+    assert (run.info.status, run.data.tags["dagster_run_id"]) == ("FAILED", failed.run_id)
+    assert ModelRegistry(tracking).versions() == []
