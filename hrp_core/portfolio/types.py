@@ -60,6 +60,14 @@ class Reason(StrEnum):
     CLIP_CASH = "clip_cash"  # bought less, or not at all, for want of cash
 
 
+class SymbolAction(StrEnum):
+    """What a person decided about one name, for every strategy."""
+
+    FREEZE = "freeze"  # nothing is ordered in it
+    NO_BUY = "no-buy"  # it may be sold, not bought
+    EXIT = "exit"  # what is held of it is sold, nothing is bought
+
+
 class Purpose(StrEnum):
     """What a plan is for."""
 
@@ -80,6 +88,7 @@ class Strategy:
         parameters: the method's parameters, e.g. ``{"top_pct": 0.25}``.
         capital_weight: share of the trading equity given to it, 0 to 1; all deployed ones sum to at most 1.
         paused: a paused strategy holds what it has.
+        retired: a retired strategy sells what it has.
         content_hash: hash of the file it was read from; stored with every plan.
     """
 
@@ -90,6 +99,7 @@ class Strategy:
     capital_weight: Decimal
     parameters: Mapping[str, float | int | str] = field(default_factory=dict)
     paused: bool = False
+    retired: bool = False
     content_hash: str = ""
 
 
