@@ -238,7 +238,8 @@ def require_decision_session(session: date, now: datetime) -> None:
     if session == current:
         return
     advice = (
-        f"for history run `hrp replay --start {session} --end {session}`"
+        f"for history run `hrp replay --start {session} --end {session} --strategy FILE`, with the file of a "
+        "strategy that scores by a feature"
         if session < current
         else "wait for its close (in sim: `hrp gateway advance`)"
     )

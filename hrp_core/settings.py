@@ -80,6 +80,16 @@ class Settings(BaseSettings):
         default=0.95, gt=0, le=1, description="Least share of the universe that must be scored."
     )
 
+    order_type: Literal["market", "market_on_open", "limit_on_open", "market_on_close", "limit_on_close"] = (
+        Field(
+            default="market",
+            description="Type of every planned order; limit_on_open is recommended for a real account.",
+        )
+    )
+    limit_gap_pct: float = Field(
+        default=0.03, gt=0, lt=1, description="How far a limit is from the close of D, a fraction of it."
+    )
+
     auto_rollback: bool = Field(
         default=False, description="Whether drift that stays moves a model back to its predecessor."
     )

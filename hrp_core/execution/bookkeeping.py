@@ -14,6 +14,7 @@ import pandas as pd
 
 from hrp_core.calendar import nyse, require_completed
 from hrp_core.execution.broker import Broker
+from hrp_core.execution.crosses import price_crosses
 from hrp_core.execution.sync import sync_broker
 from hrp_core.ledger.book import read_book
 from hrp_core.ledger.frames import fills_frame
@@ -30,16 +31,18 @@ Connect = Callable[[], AbstractContextManager[Broker]]
 
 
 def session_fills(
-    settings: Settings, journal: Journal, connect: Connect, session: date, now: datetime
+    settings: Settings, store: Store, journal: Journal, connect: Connect, session: date, now: datetime
 ) -> pd.DataFrame:
     """Return the fills of the orders of `session`, after asking the broker where it can still answer.
 
     The broker lists executions of the current day only, so it is asked when `session` is the book session;
-    for any other one the journal answers alone.
+    for any other one the journal answers alone. What strategies took from one another is listed once the
+    official bar of its session is stored.
 
     Args:
         settings: names the mode.
-        journal: the order journal; new executions are recorded in it.
+        store: the prices of crosses are read from it.
+        journal: the order journal; new executions and the prices of crosses are recorded in it.
         connect: opens a connection to the broker.
         session: decision session D.
         now: from the clock.
@@ -63,6 +66,7 @@ def session_fills(
             )
     mode, account = journal.binding()
     execution_session = nyse().next(session)
+    price_crosses(store, journal, execution_session, now)
     return fills_frame(
         read_book(journal, through=execution_session),
         session=session,
@@ -82,6 +86,7 @@ def session_positions(store: Store, journal: Journal, session: date, now: dateti
     execution_session = nyse().next(session)
     require_completed(execution_session, now)
     mode, account = journal.binding()
+    price_crosses(store, journal, execution_session, now)
     return positions_frame(
         read_book(journal, through=execution_session),
         official_marks(store, execution_session),

@@ -4,13 +4,13 @@ What belongs here: following the references that journal and store already hold,
 computed again, and what cannot be followed is named.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
 from hrp_core.errors import NotReadyError, RefusedError
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.types import Execution, FrozenPlan, Intent
+from hrp_core.ledger.types import BookedCross, Execution, FrozenPlan, Intent
 from hrp_core.store import Store, partition_versions, read_table, table
 
 
@@ -19,7 +19,7 @@ class Node:
     """One step of the way back.
 
     Attributes:
-        kind: fill, order, intent, plan, target, signal, prediction, model, partition.
+        kind: fill, cross, order, intent, plan, target, signal, prediction, model, partition.
         name: what identifies it.
         details: what is known of it, as plain values.
         children: the steps it came from.
@@ -44,23 +44,28 @@ class Explanation:
 
 
 def explain(store: Store, journal: Journal, name: str) -> Explanation:
-    """Return where an execution or an intent came from.
+    """Return where an execution, a cross or an intent came from.
 
     Args:
         store: predictions and the versions of the partitions.
-        journal: executions, orders and frozen plans.
-        name: execution id, intent id, or orderRef.
+        journal: executions, crosses, orders and frozen plans.
+        name: execution id, id of a cross, intent id, or orderRef.
 
     Raises:
         RefusedError: the journal knows nothing of that name.
     """
+    cross = journal.cross(name)
+    if cross is not None:
+        missing_of_cross: list[str] = []
+        node = _cross_node(store, journal, cross, missing_of_cross)
+        return Explanation(node, tuple(missing_of_cross))
     fill = next((item for item in journal.executions() if item.exec_id == name), None)
     intent = _intent(journal, name if fill is None else fill.order_ref)
     if intent is None:
         if fill is not None:
             raise RefusedError(f"execution {name} belongs to an order that was not sent from this journal")
         raise RefusedError(
-            f"the journal knows no execution, intent or orderRef {name!r}; see `hrp trades --json`"
+            f"the journal knows no execution, cross, intent or orderRef {name!r}; see `hrp trades --json`"
         )
     missing: list[str] = []
     node = _intent_node(store, journal, intent, missing)
@@ -105,6 +110,22 @@ def _fill_node(fill: Execution, order: Node) -> Node:
     )
 
 
+def _cross_node(store: Store, journal: Journal, cross: BookedCross, missing: list[str]) -> Node:
+    plan = journal.plan(cross.plan_id)
+    return Node(
+        "cross",
+        cross.cross_id,
+        {
+            "symbol": cross.symbol,
+            "shares": dict(cross.shares),
+            "price": None if cross.price is None else str(cross.price),
+            "commission": "0",
+            "executed_at": cross.executes_at.isoformat(),
+        },
+        (_plan_node(store, journal, plan, cross.symbol, [name for name, _ in cross.shares], missing),),
+    )
+
+
 def _intent_node(store: Store, journal: Journal, intent: Intent, missing: list[str]) -> Node:
     plan = journal.plan(intent.plan_id)
     return Node(
@@ -118,21 +139,36 @@ def _intent_node(store: Store, journal: Journal, intent: Intent, missing: list[s
             "status": intent.status.value,
             "allocations": dict(intent.allocations),
         },
-        (_plan_node(store, journal, plan, intent, missing),),
+        (
+            _plan_node(
+                store,
+                journal,
+                plan,
+                intent.contract.symbol,
+                [strategy_id for strategy_id, _ in intent.allocations],
+                missing,
+            ),
+        ),
     )
 
 
-def _plan_node(store: Store, journal: Journal, plan: FrozenPlan, intent: Intent, missing: list[str]) -> Node:
+def _plan_node(
+    store: Store,
+    journal: Journal,
+    plan: FrozenPlan,
+    symbol: str,
+    strategy_ids: Sequence[str],
+    missing: list[str],
+) -> Node:
     approvals = [item for item in journal.approvals(plan.plan_id) if item.approved]
-    symbol = intent.contract.symbol
     targets = {
         str(row["strategy_id"]): row
         for row in plan.targets
-        if row["symbol"] == symbol and row["strategy_id"] in dict(intent.allocations)
+        if row["symbol"] == symbol and row["strategy_id"] in strategy_ids
     }
     missing += [
         f"plan {plan.plan_id} has no target of {strategy_id} in {symbol}"
-        for strategy_id, _ in intent.allocations
+        for strategy_id in strategy_ids
         if strategy_id not in targets
     ]
     return Node(

@@ -13,6 +13,7 @@ from decimal import Decimal
 from hrp_core.calendar import Calendar, Clock, nyse, require_decision_session
 from hrp_core.errors import HrpError, JournalError, ReconciliationBreakError, RefusedError
 from hrp_core.execution.broker import Broker
+from hrp_core.execution.crosses import crosses_waiting, never_sent
 from hrp_core.execution.orders import BrokerNotConnectedError, Order
 from hrp_core.execution.reconcile import describe
 from hrp_core.execution.send_checks import cash_shortfall, require_same_ledger
@@ -142,22 +143,25 @@ class OrderManager:
         # First find out: whatever is refused below, what is known is journaled.
         seen = self._sync()
         plan = self._journal.plan(plan_id)
-        windows = self._require_may_send(plan)
-        if _pending(plan):
-            require_same_ledger(plan, seen.book)
+        opening = self._calendar.open(plan.execution_session)
+        crosses = crosses_waiting(self._journal, plan, opening, self._clock.now())
+        windows = self._require_may_send(plan, crosses)
+        if _pending(plan) or crosses:
+            require_same_ledger(plan, seen.book, self._journal.book_crosses())
         if self._dry_run:
             return self._report(plan_id, Sending())
         now = self._clock.now()
-        pending = [
-            intent
-            for intent in _pending(self._journal.plan(plan_id))
-            if windows[intent.order_type].contains(now)
-        ]
-        if not pending:
+        pending = _pending(self._journal.plan(plan_id))
+        pending = [intent for intent in pending if windows[intent.order_type].contains(now)]
+        # REDUCING lets them go: the account's exposure stays as it is, and a strategy's exit may be one.
+        crosses = crosses and windows[OrderType.MARKET].contains(now)
+        if not pending and not crosses:
             return self._after(plan_id, Sending())
         # Exits first, so that a basket that stops half-way has reduced, not added.
         pending.sort(key=lambda intent: intent.leg != "decrease")
         epoch = self._journal.acquire_epoch(f"pid {os.getpid()}, {plan_id}", self._clock.now())
+        if crosses:
+            self._journal.release_crosses(plan_id, epoch, opening, self._clock.now())
         values = seen.snapshot.values
         wait = ""
         if seen.cash_breaks:
@@ -169,7 +173,7 @@ class OrderManager:
         """Go on with a plan whose sending ended early; the same as `submit_plan`, which is safe to repeat."""
         return self.submit_plan(plan_id)
 
-    def _require_may_send(self, plan: FrozenPlan) -> dict[OrderType, SendWindow]:
+    def _require_may_send(self, plan: FrozenPlan, crosses: bool) -> dict[OrderType, SendWindow]:
         now = self._clock.now()
         windows = {kind: send_window(self._calendar, plan.session, kind, self._send_at) for kind in OrderType}
         pending = _pending(plan)
@@ -178,7 +182,7 @@ class OrderManager:
                 reason = f"not sent before the window closed ({windows[kind]})"
                 self._journal.expire_pending(plan.plan_id, reason, kind)
         require_decision_session(plan.session, now)
-        if not pending:
+        if not pending and not crosses:
             return windows
         latch = self._journal.latch()
         if latch.state is LatchState.HALTED:
@@ -188,9 +192,10 @@ class OrderManager:
             )
         if not self._dry_run:
             self._require_approved(plan)
-        if not any(windows[intent.order_type].contains(now) for intent in pending):
+        types = [intent.order_type for intent in pending] or [OrderType.MARKET]  # crosses are for the open
+        if not any(windows[kind].contains(now) for kind in types):
             raise RefusedError(
-                f"orders of session {plan.session} may be sent from {windows[pending[0].order_type]}; it is "
+                f"orders of session {plan.session} may be sent from {windows[types[0]]}; it is "
                 f"{now:%a %Y-%m-%d %H:%M}. Nothing was sent"
             )
         return windows
@@ -218,8 +223,8 @@ class OrderManager:
                 "Nothing more is sent until this is explained: compare with the broker's statement"
             )
         report = self._report(plan_id, sending)
-        never_sent = bool(report.intents) and report.count(OrderStatus.EXPIRED) == len(report.intents)
-        if report.status is PlanStatus.APPROVED and not report.pending and not never_sent:
+        sent = not report.pending and not never_sent(self._journal, self._journal.plan(plan_id))
+        if report.status is PlanStatus.APPROVED and sent:
             self._journal.mark_sent(plan_id)
             report = self._report(plan_id, sending)
         return report

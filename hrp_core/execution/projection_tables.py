@@ -17,13 +17,15 @@ EXECUTED_TRADES = Table(
     "executed_trades",
     (
         Column("trade_id", ColumnType.TEXT, "Execution id and strategy."),
-        Column("order_id", ColumnType.TEXT, "Order reference; EXTERNAL-<permId> for one placed elsewhere."),
+        Column(
+            "order_id", ColumnType.TEXT, "Order reference, or id of a cross; EXTERNAL-<permId>: elsewhere."
+        ),
         Column("broker_order_id", ColumnType.TEXT, "The broker's permanent id.", True),
         Column("hypothesis_id", ColumnType.TEXT, "Strategy; null = of no strategy's order.", True),
         _SYMBOL,
         Column("side", ColumnType.TEXT, "buy or sell."),
         Column("quantity", ColumnType.BIGINT, "Shares the order was to trade for the strategy."),
-        Column("order_type", ColumnType.TEXT, "market, limit, and so on; external for one placed elsewhere."),
+        Column("order_type", ColumnType.TEXT, "market, limit, and so on; cross; external: placed elsewhere."),
         Column("limit_price", ColumnType.PRICE, "USD a share; null unless the order has a limit.", True),
         Column("filled_price", ColumnType.PRICE, "USD a share.", True),
         Column("filled_quantity", ColumnType.BIGINT, "Shares of this execution for the strategy."),

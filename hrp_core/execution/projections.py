@@ -12,11 +12,11 @@ from decimal import Decimal
 import pandas as pd
 from duckdb import DuckDBPyConnection
 
-from hrp_core.calendar import NEW_YORK, Calendar, nyse
+from hrp_core.calendar import Calendar, nyse
 from hrp_core.errors import JournalError
 from hrp_core.execution.bookkeeping import OFFICIAL_CLOSE
 from hrp_core.execution.projection_tables import EXECUTED_TRADES, LIVE_POSITIONS, STRATEGY_POSITIONS
-from hrp_core.ledger.book import Book, BookFold, FillPart, fold_book
+from hrp_core.ledger.book import Book, BookFold, fold_book, in_order, session_of
 from hrp_core.ledger.frames import (
     fills_frame,
     live_positions_frame,
@@ -26,7 +26,15 @@ from hrp_core.ledger.frames import (
 )
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.nav import PastNav, nav_frame, nav_row, positions_frame
-from hrp_core.ledger.types import Attempt, CashFlow, Execution, FrozenPlan, Intent, OrderAllocation
+from hrp_core.ledger.types import (
+    Attempt,
+    BookedCross,
+    CashFlow,
+    Execution,
+    FrozenPlan,
+    Intent,
+    OrderAllocation,
+)
 from hrp_core.money import to_money
 from hrp_core.portfolio.types import Purpose
 from hrp_core.store import Sessions, Store, Table, replace_slice, select_rows, table
@@ -64,6 +72,7 @@ class _Facts:
     account: str
     flows: tuple[CashFlow, ...]
     executions: tuple[Execution, ...]
+    crosses: tuple[BookedCross, ...]
     allocations: Mapping[str, OrderAllocation]
     sent: Mapping[str, tuple[Attempt, Intent]]
 
@@ -168,21 +177,21 @@ def rebuild(
 
 def _read_facts(journal: Journal) -> _Facts:
     mode, account = journal.binding()
-    flows, executions = journal.cash_flows(), journal.book_executions()
+    flows, executions, crosses = journal.cash_flows(), journal.book_executions(), journal.book_crosses()
     # Read after the executions: an order is in the journal before it can trade.
     allocations = journal.order_allocations()
     refs = sorted({item.order_ref for item in executions if item.order_ref})
     sent: dict[str, tuple[Attempt, Intent]] = {}
     for start in range(0, len(refs), _AT_ONCE):
         sent |= journal.sent(refs[start : start + _AT_ONCE])
-    return _Facts(mode, account, flows, executions, allocations, sent)
+    return _Facts(mode, account, flows, executions, crosses, allocations, sent)
 
 
 def _booked_sessions(
     facts: _Facts, plans: Mapping[date, FrozenPlan], calendar: Calendar, now: datetime
 ) -> list[date]:
     """Decision sessions from the first that the journal knows to the book session."""
-    executed = [flow.session for flow in facts.flows] + [_day(item) for item in facts.executions]
+    executed = [flow.session for flow in facts.flows] + [session_of(item) for item in facts.executions]
     known = [*plans, *(calendar.previous(calendar.next_session_from(day)) for day in executed)]
     return calendar.between(min(known), calendar.book_session(now)) if known else []
 
@@ -195,7 +204,9 @@ def _book_frames(
     if not booked:
         return made
     valued = _last_valued(connection, calendar.decision_session(now))
-    symbols = sorted({item.contract.symbol for item in facts.executions})
+    symbols = sorted(
+        {item.contract.symbol for item in facts.executions} | {item.symbol for item in facts.crosses}
+    )
     marks = _marks(connection, symbols, calendar.next(booked[0]), calendar.next(booked[-1]))
     owner = {"mode": facts.mode, "account": facts.account}
     past: list[PastNav] = []
@@ -223,7 +234,7 @@ def _book_frames(
 def _books(facts: _Facts, booked: Sequence[date], calendar: Calendar) -> Iterator[tuple[date, date, Book]]:
     """Yield (decision session, execution session, book after it); a book's fills are those new in it."""
     fold = BookFold(Decimal(0))
-    executions = sorted(facts.executions, key=lambda item: (item.executed_at, item.exec_id))
+    moves = in_order(facts.executions, facts.crosses)
     flows = sorted(facts.flows, key=lambda flow: flow.session)
     traded = moved = 0
     for session in booked:
@@ -231,35 +242,21 @@ def _books(facts: _Facts, booked: Sequence[date], calendar: Calendar) -> Iterato
         while moved < len(flows) and flows[moved].session <= executed:
             fold.add_cash(flows[moved].amount)
             moved += 1
-        fills: list[FillPart] = []
-        while traded < len(executions) and _day(executions[traded]) <= executed:
-            item = executions[traded]
-            fills += fold.trade(item, facts.allocations.get(item.order_ref))
+        fold.fills, fold.crosses = [], []
+        while traded < len(moves) and session_of(moves[traded]) <= executed:
+            fold.add(moves[traded], facts.allocations)
             traded += 1
-        yield (
-            session,
-            executed,
-            Book(
-                as_of=fold.as_of,
-                cash=fold.cash,
-                holdings=fold.holdings,
-                strategies=fold.strategies,
-                fills=tuple(fills),
-                flows=tuple(flows[:moved]),
-                realized_pnl=fold.realized_pnl,
-                commissions=fold.commissions,
-                unreported_commissions=fold.unreported_commissions,
-            ),
-        )
+        yield session, executed, fold.book(flows[:moved])
 
 
 def _project_book(connection: DuckDBPyConnection, facts: _Facts, calendar: Calendar) -> dict[str, int]:
-    book = fold_book(facts.flows, facts.executions, facts.allocations)
+    book = fold_book(facts.flows, facts.executions, facts.allocations, crosses=facts.crosses)
     priced = _newest(connection, table("prices"), "session")
     as_of = max((day for day in (priced, book.as_of) if day is not None), default=None)
     held = sorted(book.holdings)
     marks = {} if as_of is None or as_of != priced else _marks(connection, held, as_of, as_of).get(as_of, {})
     moments = [item.executed_at for item in facts.executions]
+    moments += [item.executes_at for item in facts.crosses]
     if as_of is not None and marks:
         moments.append(calendar.close(as_of))
     owner = {"mode": facts.mode, "account": facts.account}
@@ -332,7 +329,3 @@ def _replace(connection: DuckDBPyConnection, declared: Table, frame: pd.DataFram
     connection.register(_INCOMING, incoming)
     connection.execute(f"INSERT INTO {declared.name} BY NAME SELECT * FROM {_INCOMING}")
     connection.unregister(_INCOMING)
-
-
-def _day(item: Execution) -> date:
-    return item.executed_at.astimezone(NEW_YORK).date()

@@ -11,7 +11,7 @@ from typing import Any, cast
 from hrp_core.errors import RefusedError
 from hrp_core.execution.reconciliation import suspense_limit
 from hrp_core.ledger.book import Book
-from hrp_core.ledger.types import FrozenPlan, Intent, OrderStatus
+from hrp_core.ledger.types import BookedCross, FrozenPlan, Intent, OrderStatus
 from hrp_core.portfolio.types import OrderSide
 
 _AT_THE_BROKER = frozenset(
@@ -19,11 +19,17 @@ _AT_THE_BROKER = frozenset(
 )
 
 
-def require_same_ledger(plan: FrozenPlan, book: Book) -> None:
+def require_same_ledger(plan: FrozenPlan, book: Book, crosses: Sequence[BookedCross] = ()) -> None:
     """Refuse a daily plan that was decided on other holdings than those of now.
 
     No order of a plan trades before its window closes, so that the holdings can only have changed by
     something the plan has not seen: a correction, a bust, a sale by hand.
+
+    Args:
+        plan: as frozen.
+        book: as of now.
+        crosses: those that count in the book. The plan's own may be among them: an order for the close may
+            be sent after the open, when they have moved shares between its strategies.
 
     Raises:
         RefusedError: a strategy's or the account's shares differ from those frozen with the plan.
@@ -34,6 +40,11 @@ def require_same_ledger(plan: FrozenPlan, book: Book) -> None:
     then = cast(Mapping[str, Any], frozen)
     state = book.state()
     mine = {name: dict(held) for name, held in state.strategy_shares.items()}
+    for cross in crosses:
+        for name, shares in cross.shares if cross.plan_id == plan.plan_id else ():
+            held = mine.setdefault(name, {})
+            held[cross.symbol] = held.get(cross.symbol, 0) - shares
+    mine = {name: kept for name, held in mine.items() if (kept := {s: n for s, n in held.items() if n})}
     if then["shares"] == dict(state.shares) and then["strategy_shares"] == mine:
         return
     changed = sorted(

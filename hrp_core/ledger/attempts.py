@@ -40,6 +40,20 @@ def acquire_epoch(connection: sqlite3.Connection, owner: str, now: datetime) -> 
     return epoch
 
 
+def require_epoch(connection: sqlite3.Connection, epoch: int) -> None:
+    """Refuse a writer that another one has replaced.
+
+    Raises:
+        StaleEpochError: a newer writer has taken over.
+    """
+    newest = connection.execute("SELECT max(epoch) AS epoch, owner FROM fence").fetchone()
+    if newest["epoch"] != epoch:
+        raise StaleEpochError(
+            f"epoch {epoch} is over: {newest['owner']} opened epoch {newest['epoch']}; this process must not "
+            "send any more. See what the other one did with `hrp orders`"
+        )
+
+
 def claim(
     connection: sqlite3.Connection,
     intent_id: str,
@@ -56,12 +70,7 @@ def claim(
         ContractLockedError: an order in the same contract is UNKNOWN.
         RefusedError: its plan is not approved, or the quantity is not what is left to send.
     """
-    newest = connection.execute("SELECT max(epoch) AS epoch, owner FROM fence").fetchone()
-    if newest["epoch"] != epoch:
-        raise StaleEpochError(
-            f"epoch {epoch} is over: {newest['owner']} opened epoch {newest['epoch']}; this process must not "
-            "send any more. See what the other one did with `hrp orders`"
-        )
+    require_epoch(connection, epoch)
     row = connection.execute("SELECT * FROM intents WHERE intent_id = ?", (intent_id,)).fetchone()
     if row is None:
         raise JournalError(f"the journal has no intent {intent_id}")

@@ -1,22 +1,21 @@
-"""The book: cash and positions as a pure fold of cash flows, executions and commissions.
+"""The book: cash and positions as a pure fold of cash flows, executions, commissions and crosses.
 
 What belongs here: the arithmetic, for the account and for each strategy's share of it. Prices and valuation
-are in `nav`; nothing here, or there, has ever seen a broker's own positions or cash.
+are in `nav`; nothing here, or there, has ever seen a broker's own positions or cash. A cross moves shares and
+cash between strategies; the account's do not know of it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 
 from hrp_core.calendar import NEW_YORK
+from hrp_core.ledger.allocation import FillPart, Progress, parts_of
 from hrp_core.ledger.records import AccountRecords
-from hrp_core.ledger.types import CashFlow, Execution, OrderAllocation
+from hrp_core.ledger.types import BookedCross, CashFlow, Execution, OrderAllocation
 from hrp_core.money import from_units, to_average, to_money, to_units
 from hrp_core.portfolio.types import LedgerState, OrderSide
-
-EXTERNAL = "EXTERNAL"
-"""Strategy id of what was traded by orders that are not ours, or beyond an order's quantity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +33,18 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
-class FillPart:
-    """One strategy's part of one execution. The parts of an execution sum to it, commission included.
+class StrategyMoney:
+    """What one strategy's trading did in cash, USD. Opening balance and flows are no strategy's.
 
     Attributes:
-        intent_id: None for an order placed elsewhere.
-        shares: positive; `side` gives the direction.
-        commission: USD; None until reported.
-        session: the session it traded in (New York date).
+        cash: sales less purchases, crosses included, less commissions reported so far.
+        realized_pnl: against its own average prices, before commissions.
+        commissions: its part of those reported so far.
     """
 
-    exec_id: str
-    intent_id: str | None
-    order_ref: str
-    strategy_id: str
-    symbol: str
-    side: OrderSide
-    shares: int
-    price: Decimal
-    commission: Decimal | None
-    executed_at: datetime
-    session: date
+    cash: Decimal
+    realized_pnl: Decimal
+    commissions: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +58,9 @@ class Book:
         strategies: holdings by strategy, then by symbol; they sum to `holdings` to the share.
         realized_pnl: USD against average prices, before commissions.
         unreported_commissions: executions whose commission is missing; `cash` counts them as zero.
+        crosses: each strategy's part of each cross whose price is known; of the account they are no trades.
+            Until then its shares have moved at the close of D, and it is not listed.
+        money: by strategy that ever traded; with `unallocated_cash` it sums to `cash`.
     """
 
     as_of: date | None
@@ -79,6 +72,13 @@ class Book:
     realized_pnl: Decimal
     commissions: Decimal
     unreported_commissions: int
+    crosses: tuple[FillPart, ...] = ()
+    money: Mapping[str, StrategyMoney] = field(default_factory=dict)
+
+    @property
+    def unallocated_cash(self) -> Decimal:
+        """Cash that no strategy's trading brought or took: the opening balance and all flows, USD."""
+        return self.cash - sum((money.cash for money in self.money.values()), Decimal(0))
 
     def state(self) -> LedgerState:
         """Return cash and shares, the form in which planning takes the ledger."""
@@ -87,7 +87,13 @@ class Book:
 
 def read_book(records: AccountRecords, through: date | None = None) -> Book:
     """Return the book of a journal, through the end of a session, or with everything it knows."""
-    return fold_book(records.cash_flows(), records.book_executions(), records.order_allocations(), through)
+    return fold_book(
+        records.cash_flows(),
+        records.book_executions(),
+        records.order_allocations(),
+        through,
+        records.book_crosses(),
+    )
 
 
 def read_carve_out(records: AccountRecords) -> Book:
@@ -100,53 +106,70 @@ def fold_book(
     executions: Iterable[Execution],
     allocations: Mapping[str, OrderAllocation],
     through: date | None = None,
+    crosses: Iterable[BookedCross] = (),
 ) -> Book:
-    """Fold cash flows and executions into a book. The order in which they are given does not matter.
+    """Fold cash flows, executions and crosses into a book. The order in which they are given does not matter.
 
     Args:
         flows: all cash flows.
         executions: the effective executions (corrections applied), commissions joined.
         allocations: how orders are shared among strategies, by orderRef.
         through: last session to fold in; None for all.
+        crosses: those whose open has passed.
     """
     counted = [flow for flow in flows if through is None or flow.session <= through]
     fold = BookFold(sum((flow.amount for flow in counted), Decimal(0)))
-    fills: list[FillPart] = []
-    for item in sorted(executions, key=lambda execution: (execution.executed_at, execution.exec_id)):
-        if through is None or item.executed_at.astimezone(NEW_YORK).date() <= through:
-            fills += fold.trade(item, allocations.get(item.order_ref))
-    return Book(
-        as_of=fold.as_of,
-        cash=fold.cash,
-        holdings=fold.holdings,
-        strategies=fold.strategies,
-        fills=tuple(fills),
-        flows=tuple(counted),
-        realized_pnl=fold.realized_pnl,
-        commissions=fold.commissions,
-        unreported_commissions=fold.unreported_commissions,
+    for item in in_order(executions, crosses):
+        if through is None or session_of(item) <= through:
+            fold.add(item, allocations)
+    return fold.book(counted)
+
+
+def in_order(
+    executions: Iterable[Execution], crosses: Iterable[BookedCross]
+) -> list[Execution | BookedCross]:
+    """Return what moved shares, in the order in which it did; crosses before executions of one moment."""
+    moved: list[Execution | BookedCross] = [*executions, *crosses]
+    return sorted(
+        moved,
+        key=lambda item: (
+            (item.executes_at, 0, item.cross_id)
+            if isinstance(item, BookedCross)
+            else (item.executed_at, 1, item.exec_id)
+        ),
     )
 
 
+def session_of(item: Execution | BookedCross) -> date:
+    """Return the session in which an execution or a cross took effect (New York date)."""
+    return item.session if isinstance(item, BookedCross) else item.executed_at.astimezone(NEW_YORK).date()
+
+
 class BookFold:
-    """A book while it is being folded, one execution at a time in the order of their execution.
+    """A book while it is being folded, one execution or cross at a time in the order of their execution.
 
     Args:
         cash: USD at the start.
 
     Attributes:
-        as_of: session of the newest execution; None without any.
+        as_of: session of the newest execution or cross; None without any.
         unreported_commissions: executions whose commission is missing; `cash` counts them as zero.
+        fills: parts of the executions folded in; whoever folds session by session may empty it.
+        crosses: likewise of the crosses whose price is known.
     """
 
     def __init__(self, cash: Decimal) -> None:
         self.as_of: date | None = None
         self.unreported_commissions = 0
+        self.fills: list[FillPart] = []
+        self.crosses: list[FillPart] = []
         self._cash_units = to_units(cash)
         self._commission_units = 0
         self._account = _Positions()
         self._strategies: dict[str, _Positions] = {}
-        self._progress: dict[str, _Progress] = {}
+        self._progress: dict[str, Progress] = {}
+        self._spent: dict[str, int] = {}
+        self._paid: dict[str, int] = {}
 
     @property
     def cash(self) -> Decimal:
@@ -177,20 +200,83 @@ class BookFold:
         """Add cash that moved without an execution (USD, signed)."""
         self._cash_units += to_units(amount)
 
-    def trade(self, item: Execution, allocation: OrderAllocation | None) -> list[FillPart]:
-        """Fold in one execution and return each strategy's part of it."""
-        self.as_of = item.executed_at.astimezone(NEW_YORK).date()
+    @property
+    def money(self) -> Mapping[str, StrategyMoney]:
+        """Cash and profit by strategy that ever traded."""
+        return {
+            name: StrategyMoney(
+                cash=from_units(-self._spent[name] - self._paid[name]),
+                realized_pnl=held.realized,
+                commissions=from_units(self._paid[name]),
+            )
+            for name, held in sorted(self._strategies.items())
+        }
+
+    def add(self, item: Execution | BookedCross, allocations: Mapping[str, OrderAllocation]) -> None:
+        """Fold in what moved shares; `allocations` by orderRef."""
+        if isinstance(item, BookedCross):
+            self.cross(item)
+        else:
+            self.trade(item, allocations.get(item.order_ref))
+
+    def trade(self, item: Execution, allocation: OrderAllocation | None) -> None:
+        """Fold in one execution."""
+        self.as_of = session_of(item)
         self._cash_units -= item.side.sign * item.shares * to_units(item.price)
         if item.commission is None:
             self.unreported_commissions += 1
         else:
             self._commission_units += to_units(item.commission)
         self._account.trade(item.contract.symbol, item.side.sign * item.shares, item.price)
-        parts = _parts(item, self.as_of, allocation, self._progress)
+        parts = parts_of(item, self.as_of, allocation, self._progress)
+        self._give(parts)
+        self.fills += parts
+
+    def cross(self, item: BookedCross) -> None:
+        """Fold in one cross: at its price, or at the close of D while that is not known."""
+        self.as_of = item.session
+        parts = [
+            FillPart(
+                exec_id=item.cross_id,
+                intent_id=None,
+                order_ref=item.cross_id,
+                strategy_id=name,
+                symbol=item.symbol,
+                side=OrderSide.BUY if shares > 0 else OrderSide.SELL,
+                shares=abs(shares),
+                price=item.reference_price if item.price is None else item.price,
+                commission=Decimal(0),
+                executed_at=item.executes_at,
+                session=item.session,
+            )
+            for name, shares in sorted(item.shares)
+        ]
+        self._give(parts)
+        if item.price is not None:
+            self.crosses += parts
+
+    def _give(self, parts: Sequence[FillPart]) -> None:
         for part in parts:
-            held = self._strategies.setdefault(part.strategy_id, _Positions())
-            held.trade(part.symbol, part.side.sign * part.shares, part.price)
-        return parts
+            name, signed = part.strategy_id, part.side.sign * part.shares
+            self._strategies.setdefault(name, _Positions()).trade(part.symbol, signed, part.price)
+            self._spent[name] = self._spent.get(name, 0) + signed * to_units(part.price)
+            self._paid[name] = self._paid.get(name, 0) + to_units(part.commission or 0)
+
+    def book(self, flows: Iterable[CashFlow]) -> Book:
+        """Return the book as it stands; `flows` are those behind its cash."""
+        return Book(
+            as_of=self.as_of,
+            cash=self.cash,
+            holdings=self.holdings,
+            strategies=self.strategies,
+            fills=tuple(self.fills),
+            flows=tuple(flows),
+            realized_pnl=self.realized_pnl,
+            commissions=self.commissions,
+            unreported_commissions=self.unreported_commissions,
+            crosses=tuple(self.crosses),
+            money=self.money,
+        )
 
     def state(self) -> LedgerState:
         """Return cash and shares, the form in which planning takes the ledger."""
@@ -213,100 +299,6 @@ def ledger_state(
             for name, held in sorted(strategies.items())
         },
     )
-
-
-def allocate(allocation: OrderAllocation, filled: int) -> dict[str, int]:
-    """Return the signed shares of each strategy once `filled` shares of an order have traded.
-
-    Largest remainder, applied share by share: each share goes to the strategy that is furthest behind its
-    proportion (first by name among equals). So the parts always sum to the fills, depend on the cumulative
-    quantity alone and not on how it was split into executions, never shrink as it grows (which largest
-    remainder on the total does, from three strategies on: the Alabama paradox), and end at the allocation.
-
-    Args:
-        allocation: how the order is shared. Strategies on the other side than the order's are served in
-            proportion, from the strategies on its side.
-        filled: shares traded over all attempts, 0 to `allocation.quantity`.
-    """
-    names = sorted(name for name, shares in allocation.shares if shares)
-    wanted = dict(allocation.shares)
-    sign = allocation.side.sign
-    with_order = [name for name in names if wanted[name] * sign > 0]
-    against = [name for name in names if wanted[name] * sign < 0]
-    crossed = sum(abs(wanted[name]) for name in against) * filled // allocation.quantity
-    shares = dict.fromkeys(names, 0)
-    for group, units, direction in ((with_order, filled + crossed, sign), (against, crossed, -sign)):
-        for name, count in zip(group, _apportion([abs(wanted[n]) for n in group], units), strict=True):
-            shares[name] = direction * count
-    return shares
-
-
-def _apportion(weights: Sequence[int], units: int) -> list[int]:
-    total = sum(weights)
-    if units >= total:
-        return list(weights)
-    if len(weights) == 1:
-        return [units]
-    given = [0] * len(weights)
-    for count in range(1, units + 1):
-        behind = [weight * count - have * total for weight, have in zip(weights, given, strict=True)]
-        given[behind.index(max(behind))] += 1
-    return given
-
-
-@dataclass(slots=True)
-class _Progress:
-    """How far an order has been filled and who got what."""
-
-    filled: int = 0
-    shares: dict[str, int] = field(default_factory=dict)
-
-
-def _parts(
-    item: Execution, session: date, allocation: OrderAllocation | None, progress: dict[str, _Progress]
-) -> list[FillPart]:
-    signed = item.side.sign * item.shares
-    given: dict[str, int] = {}
-    if allocation is not None and allocation.side is item.side:
-        done = progress.setdefault(allocation.intent_id, _Progress())
-        done.filled += item.shares
-        now = allocate(allocation, min(done.filled, allocation.quantity))
-        given = {name: shares - done.shares.get(name, 0) for name, shares in now.items()}
-        done.shares = now
-    rest = signed - sum(given.values())
-    if rest:
-        given[EXTERNAL] = given.get(EXTERNAL, 0) + rest
-    parts = [(name, shares) for name, shares in sorted(given.items()) if shares]
-    commissions = _split_commission(item.commission, [abs(shares) for _, shares in parts])
-    return [
-        FillPart(
-            exec_id=item.exec_id,
-            intent_id=None if allocation is None else allocation.intent_id,
-            order_ref=item.order_ref,
-            strategy_id=name,
-            symbol=item.contract.symbol,
-            side=OrderSide.BUY if shares > 0 else OrderSide.SELL,
-            shares=abs(shares),
-            price=item.price,
-            commission=commission,
-            executed_at=item.executed_at,
-            session=session,
-        )
-        for (name, shares), commission in zip(parts, commissions, strict=True)
-    ]
-
-
-def _split_commission(commission: Decimal | None, weights: Sequence[int]) -> list[Decimal | None]:
-    """Split a commission in proportion, by largest remainder in ten-thousandths of a dollar."""
-    if commission is None:
-        return [None] * len(weights)
-    units, total = to_units(commission), sum(weights)
-    parts = [units * weight // total for weight in weights]
-    remainders = [units * weight % total for weight in weights]
-    behind = sorted(range(len(weights)), key=lambda index: (-remainders[index], index))
-    for index in behind[: units - sum(parts)]:
-        parts[index] += 1
-    return [from_units(part) for part in parts]
 
 
 class _Positions:

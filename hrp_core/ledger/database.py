@@ -8,7 +8,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -22,7 +22,7 @@ from hrp_core.calendar import NEW_YORK
 from hrp_core.errors import DataError, JournalError
 from hrp_core.money import from_units, to_units
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # Evidence is never rewritten; sqlite itself enforces it, whoever holds the file.
 _APPEND_ONLY = (
     "fence",
@@ -31,6 +31,8 @@ _APPEND_ONLY = (
     "busts",
     "commissions",
     "external_orders",
+    "crosses",
+    "cross_prices",
     "snapshots",
     "cash_flows",
     "latch",
@@ -146,14 +148,31 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
 
 def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     """Add what older journals lack; everything in them stays as it is."""
-    if _check_version(connection, path) == SCHEMA_VERSION:
-        return  # another process was quicker
+    # Read again inside the transaction: another process may have been quicker.
+    for version in range(_check_version(connection, path) + 1, SCHEMA_VERSION + 1):
+        _UPGRADES[version](connection)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _to_version_2(connection: sqlite3.Connection) -> None:
+    _add_append_only(connection, "external_orders")
+
+
+def _to_version_3(connection: sqlite3.Connection) -> None:
+    _add_append_only(connection, "crosses")
+    _add_append_only(connection, "cross_prices")
+
+
+_UPGRADES: Mapping[int, Callable[[sqlite3.Connection], None]] = {2: _to_version_2, 3: _to_version_3}
+
+
+def _add_append_only(connection: sqlite3.Connection, table: str) -> None:
+    """Make a table of the schema that an older journal lacks."""
     script = files("hrp_core.ledger").joinpath("schema.sql").read_text(encoding="utf-8")
     for statement in _statements(script):
-        if "CREATE TABLE external_orders" in statement:
+        if f"CREATE TABLE {table} (" in statement:
             connection.execute(statement)
-    _make_append_only(connection, "external_orders")
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    _make_append_only(connection, table)
 
 
 def _create(path: Path) -> None:

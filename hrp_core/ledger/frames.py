@@ -11,9 +11,13 @@ from decimal import Decimal
 
 import pandas as pd
 
-from hrp_core.ledger.book import EXTERNAL, Book, FillPart, Holding
+from hrp_core.ledger.allocation import EXTERNAL, FillPart
+from hrp_core.ledger.book import Book, Holding
 from hrp_core.ledger.types import Attempt, FrozenPlan, Intent, OrderStatus
 from hrp_core.money import to_money
+
+CROSS = "cross"
+"""Order type of a trade among our own strategies, in `executed_trades`."""
 
 _ORDER_COLUMNS = (
     "session",
@@ -137,7 +141,11 @@ def orders_frame(plan: FrozenPlan, attempts: Mapping[str, Attempt]) -> pd.DataFr
 def fills_frame(
     book: Book, *, session: date, execution_session: date, mode: str, account: str
 ) -> pd.DataFrame:
-    """Return one row per execution and strategy of the execution session of decision session `session`."""
+    """Return one row per execution and strategy of the execution session of decision session `session`.
+
+    Crosses whose price is known are rows as well, one per strategy, with exec_id and order_ref both the id of
+    the cross; each of them sums to no shares of the account.
+    """
     rows = [
         {
             "session": session,
@@ -154,7 +162,7 @@ def fills_frame(
             "mode": mode,
             "account": account,
         }
-        for fill in book.fills
+        for fill in (*book.fills, *book.crosses)
         if fill.session == execution_session
     ]
     return pd.DataFrame(rows, columns=list(_FILL_COLUMNS))
@@ -172,7 +180,8 @@ def trades_frame(
 
     Nothing is a trade before its execution is known: an order that was only submitted has no row, and an
     execution that was busted has none any more. `quantity` is what the order was to trade for the strategy,
-    `filled_quantity` what this execution did.
+    `filled_quantity` what this execution did. What strategies took from one another are trades of theirs at
+    no commission, of order type ``cross``; over the strategies they sum to no shares.
 
     Args:
         book: with all its fills.
@@ -185,7 +194,7 @@ def trades_frame(
         {
             "trade_id": f"{fill.exec_id}/{fill.strategy_id}",
             "order_id": fill.order_ref or f"{EXTERNAL}-{perm_ids[fill.exec_id]}",
-            "broker_order_id": str(perm_ids[fill.exec_id]) if perm_ids[fill.exec_id] > 0 else None,
+            "broker_order_id": str(perm_ids[fill.exec_id]) if perm_ids.get(fill.exec_id, 0) > 0 else None,
             "hypothesis_id": None if fill.strategy_id == EXTERNAL else fill.strategy_id,
             "symbol": fill.symbol,
             "side": fill.side.value,
@@ -198,7 +207,7 @@ def trades_frame(
             "mode": mode,
             "account": account,
         }
-        for fill in book.fills
+        for fill in (*book.fills, *book.crosses)
     ]
     return pd.DataFrame(rows, columns=list(_TRADE_COLUMNS))
 
@@ -273,11 +282,11 @@ def strategy_positions_frame(
 
 
 def _order_of(fill: FillPart, order: tuple[Attempt, Intent] | None) -> dict[str, object]:
-    """What is known of the order behind a fill; of one placed elsewhere, no more than that it traded."""
+    """What is known of the order behind a fill; of a cross, or one placed elsewhere, only that it traded."""
     if order is None:
         return {
             "quantity": fill.shares,
-            "order_type": "external",
+            "order_type": CROSS if fill.is_cross else "external",
             "limit_price": None,
             "status": OrderStatus.FILLED.value,
             "submitted_at": None,

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from hrp_core.errors import JournalError, RefusedError
 from hrp_core.ledger import attempts as _attempts
+from hrp_core.ledger import crosses as _crosses
 from hrp_core.ledger import executions as _executions
 from hrp_core.ledger import plans as _plans
 from hrp_core.ledger.database import moment_text, parse_moment
@@ -215,6 +216,19 @@ class Journal(AccountRecords):
         """
         with self._database.write() as connection:
             return _attempts.claim(connection, intent_id, order_ref, quantity, epoch, now)
+
+    def release_crosses(self, plan_id: str, epoch: int, executes_at: datetime, now: datetime) -> None:
+        """Let the crosses of a plan take effect at `executes_at`, the open of E; durable when this returns.
+
+        To a cross this is what a claim is to an order, but for the broker, who hears nothing of it. Doing it
+        again changes nothing.
+
+        Raises:
+            StaleEpochError: a newer writer has taken over.
+            RefusedError: the plan is not approved, or that open has passed.
+        """
+        with self._database.write() as connection:
+            _crosses.release(connection, plan_id, epoch, executes_at, now)
 
     def attempt(self, order_ref: str) -> Attempt:
         """Return one attempt.

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
-from hrp_core.errors import DataError, JournalError, RefusedError
+from hrp_core.errors import JournalError, RefusedError
 from hrp_core.ledger.database import (
     canonical_json,
     moment_text,
@@ -21,12 +22,13 @@ from hrp_core.ledger.database import (
     parse_moment,
     sha256,
 )
+from hrp_core.ledger.plan_checks import check_plan
 from hrp_core.ledger.states import intent_status
 from hrp_core.ledger.types import Approval, Contract, FrozenPlan, Intent, OrderStatus, PlanStatus
-from hrp_core.portfolio.types import OrderSide, OrderType, Plan, Purpose
+from hrp_core.money import from_units, to_units
+from hrp_core.portfolio.types import Cross, OrderSide, OrderType, Plan, Purpose
 
 INTENT_ID_LENGTH = 12
-_LIMIT_TYPES = frozenset({OrderType.LIMIT, OrderType.LIMIT_ON_OPEN, OrderType.LIMIT_ON_CLOSE})
 
 
 def intent_id_of(plan_id: str, con_id: int, leg: str) -> str:
@@ -50,6 +52,14 @@ def plan_content(
         "inputs": inputs,
         "targets": [{field.name: getattr(row, field.name) for field in fields(row)} for row in plan.targets],
         "notes": list(plan.notes),
+        "crosses": [
+            {
+                "symbol": cross.symbol,
+                "shares": [list(pair) for pair in cross.shares],
+                "reference_price": to_units(cross.reference_price),
+            }
+            for cross in plan.crosses
+        ],
     }
 
 
@@ -58,26 +68,15 @@ def intents_of(plan: Plan, contracts: Mapping[str, Contract]) -> Callable[[str],
 
     Raises:
         RefusedError: an order's symbol has no contract.
-        DataError: an order contradicts itself.
+        DataError: an order or a cross contradicts itself.
     """
+    check_plan(plan)
     missing = sorted({order.symbol for order in plan.orders} - contracts.keys())
     if missing:
         raise RefusedError(
             f"the plan for {plan.session} orders {', '.join(missing)}, which the broker does not know as US "
             "stocks; nothing was frozen. Take the names out of the universe or correct their symbols"
         )
-    for order in plan.orders:
-        if sum(shares for _, shares in order.allocations) != order.side.sign * order.quantity:
-            raise DataError(
-                f"the allocations of {order.symbol} {order.allocations} do not sum to "
-                f"{order.side.value} {order.quantity}; nothing was frozen"
-            )
-        if order.quantity <= 0:
-            raise DataError(
-                f"the order in {order.symbol} asks for {order.quantity} shares; nothing was frozen"
-            )
-        if order.order_type in _LIMIT_TYPES:
-            raise DataError(f"the {order.order_type.value} order in {order.symbol} has no limit price")
 
     def make(plan_id: str) -> tuple[Intent, ...]:
         return tuple(
@@ -90,7 +89,7 @@ def intents_of(plan: Plan, contracts: Mapping[str, Contract]) -> Callable[[str],
                     quantity=order.quantity,
                     leg=order.leg,
                     order_type=order.order_type,
-                    limit_price=None,
+                    limit_price=order.limit_price,
                     reference_price=order.reference_price,
                     allocations=order.allocations,
                 ),
@@ -175,7 +174,8 @@ def decide(connection: sqlite3.Connection, approval: Approval) -> None:
     target = PlanStatus.APPROVED if approval.approved else PlanStatus.REJECTED
     if plan.status is target:
         return
-    unsent = all(intent.status is OrderStatus.PENDING for intent in plan.intents)
+    crossed = connection.execute("SELECT 1 FROM crosses WHERE plan_id = ?", (plan.plan_id,)).fetchone()
+    unsent = crossed is None and all(intent.status is OrderStatus.PENDING for intent in plan.intents)
     revocable = not approval.approved and plan.status is PlanStatus.APPROVED and unsent
     if plan.status is not PlanStatus.PROPOSED and not revocable:
         raise RefusedError(f"plan {plan.plan_id} is {plan.status.value} and cannot be {verb} any more")
@@ -260,6 +260,7 @@ def load_plan(connection: sqlite3.Connection, plan_id: str) -> FrozenPlan:
         intents=intents,
         targets=tuple(content["targets"]),
         notes=tuple(content["notes"]),
+        crosses=tuple(_cross_of(cross) for cross in content.get("crosses", ())),
     )
 
 
@@ -313,6 +314,14 @@ def contract_values(contract: Contract) -> Sequence[str | int]:
     )
 
 
+def _cross_of(content: Mapping[str, Any]) -> Cross:
+    return Cross(
+        symbol=content["symbol"],
+        shares=tuple((name, shares) for name, shares in content["shares"]),
+        reference_price=from_units(content["reference_price"]),
+    )
+
+
 def _order_content(intent: Intent) -> dict[str, object]:
     """Return what is frozen of an intent: all but its ids and its state."""
     return {
@@ -350,6 +359,13 @@ def _insert_intent(connection: sqlite3.Connection, intent: Intent, place: int) -
 
 
 def _supersede(connection: sqlite3.Connection, old: sqlite3.Row, new_id: str) -> None:
+    crossed = connection.execute("SELECT 1 FROM crosses WHERE plan_id = ?", (old["plan_id"],)).fetchone()
+    if crossed is not None:
+        raise RefusedError(
+            f"plan {old['plan_id']} was frozen from other inputs and was sent, what its strategies take from "
+            "one another included; a different plan for the same session is refused. Continue that plan, or "
+            "decide again next session"
+        )
     sent = connection.execute(
         "SELECT a.order_ref, a.status FROM attempts a JOIN intents i USING (intent_id) "
         "WHERE i.plan_id = ? AND a.status != ?",

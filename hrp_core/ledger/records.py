@@ -13,9 +13,11 @@ from pathlib import Path
 from hrp_core.calendar import NEW_YORK
 from hrp_core.errors import NotReadyError, RefusedError
 from hrp_core.ledger import attempts as _attempts
+from hrp_core.ledger import crosses as _crosses
 from hrp_core.ledger import executions as _executions
 from hrp_core.ledger.database import Database, moment_text, parse_moment
 from hrp_core.ledger.types import (
+    BookedCross,
     CashFlow,
     Execution,
     ExternalPolicy,
@@ -153,6 +155,37 @@ class AccountRecords:
             )
             refs = connection.execute("SELECT DISTINCT order_ref FROM executions WHERE stem = ?", (stem,))
             _attempts.refold(connection, [row["order_ref"] for row in refs.fetchall()])
+
+    # --- crosses -------------------------------------------------------------------------------------
+
+    def book_crosses(self) -> tuple[BookedCross, ...]:
+        """Return the crosses that count in the book, oldest first: those whose open has passed.
+
+        What time it is, the journal knows from the newest snapshot of the broker.
+        """
+        with self._database.read() as connection:
+            return _crosses.load_crosses(
+                connection, "executes_at <= (SELECT coalesce(max(asked_at), '') FROM snapshots)"
+            )
+
+    def crosses_of(self, plan_id: str) -> tuple[BookedCross, ...]:
+        """Return the released crosses of a plan, whether or not their open has passed."""
+        with self._database.read() as connection:
+            return _crosses.load_crosses(connection, "plan_id = ?", (plan_id,))
+
+    def cross(self, cross_id: str) -> BookedCross | None:
+        """Return a released cross, or None."""
+        with self._database.read() as connection:
+            return next(iter(_crosses.load_crosses(connection, "cross_id = ?", (cross_id,))), None)
+
+    def record_cross_price(self, cross_id: str, price: Decimal, now: datetime) -> bool:
+        """Append the official price of a cross (USD); return False when it is recorded already.
+
+        Raises:
+            JournalError: there is no such cross.
+        """
+        with self._database.write() as connection:
+            return _crosses.add_price(connection, cross_id, price, now)
 
     # --- orders placed elsewhere ---------------------------------------------------------------------
 

@@ -134,6 +134,28 @@ CREATE TABLE external_orders (
     decided_at TEXT NOT NULL
 ) STRICT;
 
+-- What strategies take from one another, written when their plan is sent: [strategy, signed shares] pairs that
+-- sum to 0. It counts in the book from `executes_at` on, the open of the execution session.
+CREATE TABLE crosses (
+    cross_id        TEXT PRIMARY KEY,
+    plan_id         TEXT NOT NULL REFERENCES plans (plan_id),
+    symbol          TEXT NOT NULL,
+    session         TEXT NOT NULL,
+    shares          TEXT NOT NULL,
+    reference_price INTEGER NOT NULL CHECK (reference_price > 0),
+    executes_at     TEXT NOT NULL,
+    released_at     TEXT NOT NULL,
+    UNIQUE (plan_id, symbol)
+) STRICT;
+
+-- The official price of a cross, once its bar is stored. The newest row counts: a corrected bar adds one.
+CREATE TABLE cross_prices (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    cross_id    TEXT NOT NULL REFERENCES crosses (cross_id),
+    price       INTEGER NOT NULL CHECK (price > 0),
+    recorded_at TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE snapshots (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
     account         TEXT NOT NULL,

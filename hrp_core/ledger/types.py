@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from hrp_core.errors import RefusedError
-from hrp_core.portfolio.types import OrderSide, OrderType, Purpose
+from hrp_core.portfolio.types import Cross, OrderSide, OrderType, Purpose
 
 
 class AlreadyClaimedError(RefusedError):
@@ -119,6 +119,7 @@ class FrozenPlan:
         inputs: immutable copy of what the decision was made from (JSON-able).
         inputs_hash: SHA-256 of the canonical JSON of `inputs`, the targets and the orders.
         targets: the rows of target_portfolio as plain data (money and dates as text).
+        crosses: what its strategies take from one another; it counts once the plan is sent.
     """
 
     plan_id: str
@@ -137,6 +138,7 @@ class FrozenPlan:
     intents: tuple[Intent, ...]
     targets: tuple[Mapping[str, object], ...] = ()
     notes: tuple[str, ...] = ()
+    crosses: tuple[Cross, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,29 @@ class OrderAllocation:
     side: OrderSide
     quantity: int
     shares: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BookedCross:
+    """What strategies took from one another at one open: of a plan that was sent.
+
+    Attributes:
+        cross_id: readable, such as ``X221215-KO-3fa91c``.
+        session: execution session E.
+        shares: signed shares by strategy; they sum to 0.
+        reference_price: close of D, USD.
+        executes_at: the open of E; the cross counts from then on.
+        price: official open of E (its close where there is no open), USD; None until that bar is stored.
+    """
+
+    cross_id: str
+    plan_id: str
+    symbol: str
+    session: date
+    shares: tuple[tuple[str, int], ...]
+    reference_price: Decimal
+    executes_at: datetime
+    price: Decimal | None = None
 
 
 class FlowKind(StrEnum):

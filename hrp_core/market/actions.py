@@ -55,7 +55,7 @@ def read_actions(path: Path) -> tuple[Action, ...]:
     table, problems = file.table, Problems([file], ACTIONS_FILE.columns)
     symbols = _texts(table, path, "symbol", upper=True)
     kinds = np.char.lower(_texts(table, path, "kind").astype(str)).astype(object)
-    days = parse_days(table.column("effective_date"), path, "effective_date")
+    days = parse_days(table.column("effective_date"), path, file.title("effective_date"))
     split, dividend = kinds == "split", kinds == "dividend"
 
     problems.add(symbols == "", "symbol", lambda _: "there is no symbol")

@@ -101,6 +101,7 @@ def fetched_bars(vendor: str, symbol: str, bars: Sequence[Bar]) -> FetchedBars:
     return FetchedBars(
         path=Path(f"{vendor} for {symbol}"),
         table=pa.table(table | {name: pa.array(values) for name, values in numbers.items()}),
+        titles={},
         days=np.array([(session - _EPOCH).days for session in sessions], dtype=np.int64),
         symbols=pa.array([symbol] * len(bars), pa.string()),
         numbers=numbers,

@@ -87,10 +87,10 @@ def read_memberships(path: Path) -> Memberships:
     file = read_raw(path, UNIVERSE_FILE)
     table, problems = file.table, Problems([file], UNIVERSE_FILE.columns)
     symbols = np.array(parse_text(table.column("symbol"), path, "symbol").to_pylist(), dtype=object)
-    starts = parse_days(table.column("from"), path, "from")
+    starts = parse_days(table.column("from"), path, file.title("from"))
     nothing = np.full(file.rows, NO_DAY)
     has_end, has_policy = "to" in table.column_names, "policy" in table.column_names
-    ends = parse_days(table.column("to"), path, "to") if has_end else nothing
+    ends = parse_days(table.column("to"), path, file.title("to")) if has_end else nothing
     open_end = np.array(
         [not (has_end and file.cell("to", row).strip()) for row in range(file.rows)], dtype=bool
     )

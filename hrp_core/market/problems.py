@@ -30,6 +30,10 @@ class Rows(Protocol):
         """Return the text of a cell (row counted from 0)."""
         ...
 
+    def title(self, column: str) -> str:
+        """Return what the data itself calls a column."""
+        ...
+
     def place(self, row: int) -> str:
         """Return in words where a row stands."""
         ...
@@ -78,8 +82,9 @@ class Problems:
             self._found, key=lambda found: (int(np.argmax(found[0])), self._columns.index(found[1]))
         )
         row = int(np.argmax(bad))
+        file, _ = self.locate(row)
         more = f" {count - 1} more problem{'s' if count > 2 else ''} there." if count > 1 else ""
         raise DataError(
-            f"{self.where(row)}, column {column}: {message(row)}.{more} Nothing was loaded; "
-            f"{self.locate(row)[0].advice}"
+            f"{self.where(row)}, column {file.title(column)}: {message(row)}.{more} Nothing was loaded; "
+            f"{file.advice}"
         )

@@ -6,7 +6,7 @@ What belongs here: file formats, headers and the parsing of cells. What does not
 
 import csv
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,12 @@ class RawFile:
     Attributes:
         path: the file.
         table: its cells.
+        titles: what the file itself calls a column, by the schema's name.
     """
 
     path: Path
     table: pa.Table
+    titles: Mapping[str, str]
 
     @property
     def rows(self) -> int:
@@ -58,6 +60,10 @@ class RawFile:
         """Return the text of a cell as the file has it (row counted from 0)."""
         value = self.table.column(column)[row].as_py()
         return "" if value is None else str(value)
+
+    def title(self, column: str) -> str:
+        """Return what the file calls a column."""
+        return self.titles.get(column, column)
 
     def place(self, row: int) -> str:
         """Return where a row stands (counted from 0)."""
@@ -134,9 +140,7 @@ def read_raw(path: Path, schema: FileSchema) -> RawFile:
     Raises:
         DataError: the file cannot be read, or a column is missing, unknown or doubled.
     """
-    return RawFile(
-        path, _read_parquet(path, schema) if path.suffix == ".parquet" else _read_csv(path, schema)
-    )
+    return _read_parquet(path, schema) if path.suffix == ".parquet" else _read_csv(path, schema)
 
 
 def read_file(path: Path) -> PriceFile:
@@ -148,16 +152,18 @@ def read_file(path: Path) -> PriceFile:
     Raises:
         DataError: the file cannot be read, or a column is missing, unknown or doubled.
     """
-    raw = read_raw(path, PRICE_FILE).table
+    file = read_raw(path, PRICE_FILE)
+    raw = file.table
     numbers: dict[str, NDArray[np.float64]] = {}
     unparsable: dict[str, NDArray[np.bool_]] = {}
     for name in NUMBER_FIELDS:
         if name in raw.column_names:
-            numbers[name], unparsable[name] = parse_numbers(raw.column(name), path, name)
+            numbers[name], unparsable[name] = parse_numbers(raw.column(name), path, file.title(name))
     return PriceFile(
         path=path,
         table=raw,
-        days=parse_days(raw.column("session"), path),
+        titles=file.titles,
+        days=parse_days(raw.column("session"), path, file.title("session")),
         symbols=pc.utf8_upper(parse_text(raw.column("symbol"), path, "symbol")),
         numbers=numbers,
         unparsable=unparsable,
@@ -165,19 +171,20 @@ def read_file(path: Path) -> PriceFile:
     )
 
 
-def _read_csv(path: Path, schema: FileSchema) -> pa.Table:
+def _read_csv(path: Path, schema: FileSchema) -> RawFile:
     try:
         header = next(_records(path), None)
         if header is None:
             raise DataError(f"{path}, row 1: the file is empty; its first line must name the columns")
         names = _canonical(header[1], path, schema)
-        return pacsv.read_csv(
+        table = pacsv.read_csv(
             path,
             read_options=pacsv.ReadOptions(column_names=names, skip_rows=header[0]),
             convert_options=pacsv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
             ),
         )
+        return RawFile(path, table, _titles(names, header[1]))
     except (pa.ArrowInvalid, csv.Error, UnicodeDecodeError, OSError) as error:
         raise DataError(
             f"{_broken_record(path)}. Nothing was loaded; correct the file and load again"
@@ -197,13 +204,18 @@ def _broken_record(path: Path) -> str:
     return f"{path}: cannot be read as CSV with a header and commas between the columns"
 
 
-def _read_parquet(path: Path, schema: FileSchema) -> pa.Table:
+def _read_parquet(path: Path, schema: FileSchema) -> RawFile:
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet ({error}); write the file anew") from error
     table = table.select([name for name in table.column_names if not name.startswith(_PANDAS_INDEX)])
-    return table.rename_columns(_canonical(table.column_names, path, schema))
+    names = _canonical(table.column_names, path, schema)
+    return RawFile(path, table.rename_columns(names), _titles(names, table.column_names))
+
+
+def _titles(names: list[str], header: list[str]) -> dict[str, str]:
+    return dict(zip(names, (title.strip() for title in header), strict=True))
 
 
 def _canonical(header: list[str], path: Path, schema: FileSchema) -> list[str]:

@@ -30,11 +30,13 @@ from hrp_core.portfolio.netting import (
     clip_weights,
     drop_small_orders,
     keep_account_long,
+    net_crosses,
     net_orders,
 )
 from hrp_core.portfolio.strategies import check_capital
 from hrp_core.portfolio.types import (
     LedgerState,
+    OrderType,
     Plan,
     PortfolioLimits,
     Reason,
@@ -57,6 +59,8 @@ def limits_from_settings(settings: Settings) -> PortfolioLimits:
         cash_buffer_pct=settings.cash_buffer_pct,
         min_coverage=settings.min_coverage,
         capital=settings.capital,
+        order_type=OrderType(settings.order_type),
+        limit_gap_pct=settings.limit_gap_pct,
     )
 
 
@@ -123,7 +127,6 @@ def decide(
     ids = [row.strategy_id for row in rows]
     notes = _undeployed_signals(signals, strategies)
     notes += [note for row in rows for note in row.notes]
-    notes += _crossings(market, book, targets)
     notes += [f"{name}: locked; nothing is ordered" for name in sorted(locked)]
     return Plan(
         session=panel.session,
@@ -131,8 +134,9 @@ def decide(
         equity=from_units(equity_units),
         cash=from_units(cash_units),
         targets=_target_rows(market, ids, book, wanted, targets, equity_units),
-        orders=net_orders(market.symbols, ids, book, targets),
+        orders=net_orders(market.symbols, ids, book, targets, limits),
         notes=tuple(notes),
+        crosses=net_crosses(market.symbols, ids, book, targets),
     )
 
 
@@ -320,16 +324,6 @@ def _undeployed_signals(signals: Iterable[StrategySignals], strategies: Iterable
     return [
         f"{name}: signals left aside, it is not deployed"
         for name in sorted(each.strategy_id for each in signals if each.strategy_id not in deployed)
-    ]
-
-
-def _crossings(market: _Market, book: Book, targets: Targets) -> list[str]:
-    """Say where strategies trade against each other and nothing is left to order."""
-    change = targets.shares - book.before
-    crossed = change.any(axis=0) & (change.sum(axis=0) == 0)
-    return [
-        f"{market.symbols[index]}: the strategies' changes cancel out; nothing is ordered, they keep theirs"
-        for index in np.flatnonzero(crossed).tolist()
     ]
 
 

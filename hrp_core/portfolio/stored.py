@@ -29,7 +29,8 @@ def score_session(
 ) -> ScoringResult:
     """Score the universe of one session for every strategy, from the stored features.
 
-    Names outside the universe are listed without a score: what may not be bought is not ranked.
+    Names outside the universe are listed without a score: what may not be bought is not ranked. Those whose
+    removal policy is no-buy are scored all the same, so that a score can sell what is held of them.
 
     Args:
         store: holds universe and features.
@@ -44,7 +45,8 @@ def score_session(
     features = _stored(store, "features", session)
     known = members[["symbol", "in_universe"]].merge(features, on="symbol", how="left")
     columns = [name for name in features.columns if name not in ("session", "symbol")]
-    known.loc[~known["in_universe"], columns] = np.nan
+    scored = known["in_universe"] | known["symbol"].isin(sell_only(members["symbol"], members["reason"]))
+    known.loc[~scored, columns] = np.nan
     registered = (
         None
         if registry is None
@@ -166,10 +168,17 @@ def session_panel(store: Store, session: date, held: Iterable[str]) -> SessionPa
 
 def to_be_sold(symbols: Iterable[str], reasons: Iterable[str]) -> frozenset[str]:
     """Return the names whose reason in the `universe` table states the removal policy to exit."""
+    return _removed(symbols, reasons, RemovalPolicy.EXIT)
+
+
+def sell_only(symbols: Iterable[str], reasons: Iterable[str]) -> frozenset[str]:
+    """Return the names whose reason in the `universe` table states the removal policy no-buy."""
+    return _removed(symbols, reasons, RemovalPolicy.NO_BUY)
+
+
+def _removed(symbols: Iterable[str], reasons: Iterable[str], policy: RemovalPolicy) -> frozenset[str]:
     return frozenset(
-        symbol
-        for symbol, reason in zip(symbols, reasons, strict=True)
-        if removal_policy(reason) is RemovalPolicy.EXIT
+        symbol for symbol, reason in zip(symbols, reasons, strict=True) if removal_policy(reason) is policy
     )
 
 

@@ -36,6 +36,11 @@ class OrderType(StrEnum):
     MARKET_ON_CLOSE = "market_on_close"
     LIMIT_ON_CLOSE = "limit_on_close"
 
+    @property
+    def has_limit(self) -> bool:
+        """Whether an order of this type needs a limit price."""
+        return self in (OrderType.LIMIT, OrderType.LIMIT_ON_OPEN, OrderType.LIMIT_ON_CLOSE)
+
 
 class Reason(StrEnum):
     """Why a name's target is what it is (column `reason` of target_portfolio)."""
@@ -109,6 +114,10 @@ class PortfolioLimits:
 
     The two commission figures (USD, IBKR's fixed tariff without its cap of 1 % of the value) only set cash
     aside for a basket; what is paid is what the broker reports.
+
+    The order type is the account's, not a strategy's: what two strategies want of one name is one order, and
+    an order has one type. An order with a limit has it `limit_gap_pct` (0.03 = three percent) from the close
+    of D, on the side where it still trades after a gap of that size.
     """
 
     max_positions: int = 20
@@ -119,6 +128,8 @@ class PortfolioLimits:
     capital: Decimal = Decimal(1)
     commission_per_share: Decimal = Decimal("0.005")
     commission_minimum: Decimal = Decimal(1)
+    order_type: OrderType = OrderType.MARKET
+    limit_gap_pct: float = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +220,10 @@ class PlannedOrder:
 
     Attributes:
         leg: ``decrease`` (towards zero) or ``increase`` (away from zero); a flip is one of each.
-        allocations: signed shares by strategy that this order serves; they sum to ``side.sign * quantity``.
+        allocations: signed shares by strategy that this order serves; all of the order's sign, they sum to
+            ``side.sign * quantity``.
         reference_price: close of D, USD.
+        limit_price: USD, before it is rounded to the contract's tick; None for types without a limit.
     """
 
     symbol: str
@@ -220,6 +233,21 @@ class PlannedOrder:
     reference_price: Decimal
     order_type: OrderType
     allocations: tuple[tuple[str, int], ...]
+    limit_price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cross:
+    """What strategies exchange of one name among themselves at the open of E; the account trades nothing.
+
+    Attributes:
+        shares: signed shares by strategy, sorted by strategy; they sum to 0.
+        reference_price: close of D, USD.
+    """
+
+    symbol: str
+    shares: tuple[tuple[str, int], ...]
+    reference_price: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +263,7 @@ class Plan:
         targets: sorted by strategy, then symbol: every name held, wanted or to be left.
         orders: decreases before increases, each sorted by symbol.
         notes: what a person should know of the decision, one sentence each.
+        crosses: sorted by symbol: what strategies that trade against each other take from one another.
     """
 
     session: date
@@ -244,3 +273,4 @@ class Plan:
     targets: tuple[TargetRow, ...]
     orders: tuple[PlannedOrder, ...]
     notes: tuple[str, ...] = ()
+    crosses: tuple[Cross, ...] = ()

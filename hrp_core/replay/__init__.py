@@ -1,7 +1,7 @@
 """The daily loop over history, in process: backtest, and parity with what was traded."""
 
 from hrp_core.replay.history import History
-from hrp_core.replay.loop import Policy, ReplayedFill, ReplayedSession, replay
+from hrp_core.replay.loop import Policy, ReplayedCross, ReplayedFill, ReplayedSession, replay
 from hrp_core.replay.parity import Difference, Parity, check_parity
 from hrp_core.replay.summary import summarize
 
@@ -10,6 +10,7 @@ __all__ = [
     "History",
     "Parity",
     "Policy",
+    "ReplayedCross",
     "ReplayedFill",
     "ReplayedSession",
     "check_parity",

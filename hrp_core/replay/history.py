@@ -19,7 +19,7 @@ from hrp_core.market import Panel, to_panel
 from hrp_core.market.load import KNOWN_SESSIONS
 from hrp_core.matching import Tape
 from hrp_core.portfolio.signals import strategy_signals
-from hrp_core.portfolio.stored import holding_ages, to_be_sold
+from hrp_core.portfolio.stored import holding_ages, sell_only, to_be_sold
 from hrp_core.portfolio.types import Strategy, StrategySignals
 from hrp_core.store import Store, newest_session, read_table, table
 
@@ -35,6 +35,7 @@ class History:
         universe: by session that has one stored, whether each name was in the universe. Where none is stored,
             every name known is in it while it has a price.
         removed: by session, names that have left the universe and are to be sold.
+        sell_only: by session, names that have left it and are scored all the same, to be sold by it or held.
         predictions: stored scores by session, strategy and symbol; of every session that has any.
     """
 
@@ -44,6 +45,7 @@ class History:
     universe: Mapping[date, Mapping[str, bool]] = field(default_factory=dict)
     removed: Mapping[date, frozenset[str]] = field(default_factory=dict)
     predictions: Mapping[date, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    sell_only: Mapping[date, frozenset[str]] = field(default_factory=dict)
     _features: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @classmethod
@@ -66,8 +68,10 @@ class History:
         if prices.empty:
             raise NotReadyError("no prices are stored; run `hrp data load`")
         history = cls.from_prices(prices)
-        universe, removed = _universe(store)
-        return cls(history.panel, history.tape, history.known, universe, removed, _predictions(store))
+        universe, removed, sell_only = _universe(store)
+        return cls(
+            history.panel, history.tape, history.known, universe, removed, _predictions(store), sell_only
+        )
 
     def members(self, session: date) -> dict[str, bool]:
         """Return the names known on a session, and whether each is in the universe."""
@@ -100,12 +104,13 @@ class History:
         """
         members = self.members(session)
         names = sorted(members)
+        asked = {name for name in names if members[name]} | self.sell_only.get(session, frozenset())
         result = []
         for strategy in strategies:
             scored = self._scores(session, strategy)
             if scored is None:
                 continue
-            scores = np.array([scored.get(name, np.nan) if members[name] else np.nan for name in names])
+            scores = np.array([scored.get(name, np.nan) if name in asked else np.nan for name in names])
             held = holding_ages(earlier.get(strategy.strategy_id, ()))
             result.append(strategy_signals(strategy, names, scores, held))
         return result
@@ -127,19 +132,21 @@ class History:
         return self.predictions[session].get(strategy.strategy_id)
 
 
-def _universe(store: Store) -> tuple[dict[date, dict[str, bool]], dict[date, frozenset[str]]]:
+def _universe(
+    store: Store,
+) -> tuple[dict[date, dict[str, bool]], dict[date, frozenset[str]], dict[date, frozenset[str]]]:
+    """Return, by session, the members, the names to be sold, and those that a score may only sell."""
+    members: dict[date, dict[str, bool]] = {}
+    removed: dict[date, frozenset[str]] = {}
+    only: dict[date, frozenset[str]] = {}
     if newest_session(store, table("universe")) is None:
-        return {}, {}
-    frame = read_table(store, table("universe"))
-    members = {
-        session: dict(zip(rows["symbol"].tolist(), rows["in_universe"].tolist(), strict=True))
-        for session, rows in frame.groupby("session")
-    }
-    removed = {
-        session: to_be_sold(rows["symbol"].tolist(), rows["reason"].tolist())
-        for session, rows in frame.groupby("session")
-    }
-    return cast(dict[date, dict[str, bool]], members), cast(dict[date, frozenset[str]], removed)
+        return members, removed, only
+    for key, rows in read_table(store, table("universe")).groupby("session"):
+        session, symbols, reasons = cast(date, key), rows["symbol"].tolist(), rows["reason"].tolist()
+        members[session] = dict(zip(symbols, rows["in_universe"].tolist(), strict=True))
+        removed[session] = to_be_sold(symbols, reasons)
+        only[session] = sell_only(symbols, reasons)
+    return members, removed, only
 
 
 def _predictions(store: Store) -> dict[date, dict[str, dict[str, float]]]:

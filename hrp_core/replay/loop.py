@@ -13,15 +13,18 @@ import numpy as np
 
 from hrp_core.calendar import nyse
 from hrp_core.errors import HrpError, NotReadyError
+from hrp_core.execution.order_terms import TERMS, passive_price
 from hrp_core.ledger.book import BookFold
-from hrp_core.ledger.types import Contract, Execution, OrderAllocation
+from hrp_core.ledger.crosses import cross_id_of
+from hrp_core.ledger.types import BookedCross, Contract, Execution, OrderAllocation
 from hrp_core.matching import Engine, EngineState, Fill, NewOrder, OrderFilled, OrderRejected, Side, Tape
+from hrp_core.matching.instruments import MIN_TICK
 from hrp_core.money import from_units, to_money, to_units
 from hrp_core.portfolio.decide import decide
 from hrp_core.portfolio.stored import panel_at
 from hrp_core.portfolio.types import (
+    LedgerState,
     OrderSide,
-    OrderType,
     Plan,
     PlannedOrder,
     PortfolioLimits,
@@ -32,8 +35,6 @@ from hrp_core.replay.history import History
 
 # Any moment of the evening gives the same fills; this one is inside every send window, half days included.
 SEND_AFTER_CLOSE = timedelta(minutes=90)
-
-_BROKER_TYPES = {OrderType.MARKET: "MKT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +50,32 @@ class ReplayedFill:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayedCross:
+    """What strategies took from one another. Price in USD; None where the session has no bar of the name."""
+
+    session: date
+    symbol: str
+    shares: tuple[tuple[str, int], ...]
+    price: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReplayedSession:
     """One decision and what came of it.
 
     Attributes:
-        session: decision session D; the fills are of the session after it.
+        session: decision session D; fills and crosses are of the session after it.
         nav: USD after that session, at its official closes.
+        ledger: cash, and the shares of the account and of each strategy after that session.
     """
 
     session: date
     plan: Plan
     fills: tuple[ReplayedFill, ...]
+    crosses: tuple[ReplayedCross, ...]
     cash: Decimal
     nav: Decimal
+    ledger: LedgerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +142,8 @@ def replay(
         panel = panel_at(history.panel, session, history.members(session), ledger.shares, removed)
         plan = decide(panel, signals, ledger, chosen.strategies, chosen.limits, chosen.locked)
         execution_session = calendar.next(session)
+        # Crosses first: they take effect at the very moment at which the opening's executions begin.
+        crosses = _cross(history.tape, plan, calendar.open(execution_session), book)
         fills = _trade(engine, plan, session, calendar.close(execution_session), book)
         state = book.state()
         done.append(
@@ -135,8 +151,10 @@ def replay(
                 session,
                 plan,
                 fills,
+                crosses,
                 state.cash,
                 to_money(state.cash + _market_value(history.tape, execution_session, state.shares)),
+                state,
             )
         )
         if on_session is not None:
@@ -149,12 +167,15 @@ def _trade(
 ) -> tuple[ReplayedFill, ...]:
     orders: dict[int, PlannedOrder] = {}
     for order in plan.orders:
+        terms, limit = TERMS[order.order_type], order.limit_price
         placed = engine.place(
             NewOrder(
                 symbol=order.symbol,
                 side=Side.BUY if order.side is OrderSide.BUY else Side.SELL,
                 quantity=order.quantity,
-                order_type=_BROKER_TYPES[order.order_type],
+                order_type=terms.order_type,
+                tif=terms.tif,
+                limit_price=None if limit is None else passive_price(limit, MIN_TICK, order.side),
             )
         )
         for event in placed:
@@ -180,6 +201,29 @@ def _trade(
                 )
             )
     return tuple(fills)
+
+
+def _cross(tape: Tape, plan: Plan, at: datetime, book: BookFold) -> tuple[ReplayedCross, ...]:
+    crosses = []
+    for cross in plan.crosses:
+        session = plan.execution_session
+        units = tape.price_units(session, cross.symbol, "open")
+        units = tape.price_units(session, cross.symbol, "close") if units is None else units
+        price = None if units is None else from_units(units)
+        book.cross(
+            BookedCross(
+                cross_id=cross_id_of("replay", plan.session, cross.symbol),
+                plan_id="replay",
+                symbol=cross.symbol,
+                session=session,
+                shares=cross.shares,
+                reference_price=cross.reference_price,
+                executes_at=at,
+                price=price,
+            )
+        )
+        crosses.append(ReplayedCross(plan.session, cross.symbol, cross.shares, price))
+    return tuple(crosses)
 
 
 def _execution(fill: Fill, order: PlannedOrder) -> Execution:

@@ -14,10 +14,10 @@ from typing import Any, cast
 from hrp_core.calendar import NEW_YORK
 from hrp_core.errors import NotReadyError
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.types import FrozenPlan, PlanStatus
-from hrp_core.portfolio.types import PortfolioLimits, Purpose, Strategy
+from hrp_core.ledger.types import BookedCross, FrozenPlan, Intent, PlanStatus
+from hrp_core.portfolio.types import OrderType, PlannedOrder, PortfolioLimits, Purpose, Strategy
 from hrp_core.replay.history import History
-from hrp_core.replay.loop import Policy, ReplayedSession, replay
+from hrp_core.replay.loop import Policy, ReplayedCross, ReplayedSession, replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Difference:
     """One thing that is not the same in both.
 
     Attributes:
-        kind: ``intent`` or ``fill``.
+        kind: ``intent``, ``fill`` or ``cross``.
         traded: what really was, in words; empty when there was nothing.
         replayed: likewise of the replay.
     """
@@ -49,7 +49,7 @@ class Parity:
 
     Attributes:
         sessions: decision sessions compared.
-        intents: intents compared; fills likewise.
+        intents: intents compared; fills and crosses likewise.
         differences: empty when both are the same to the share and to the cent.
     """
 
@@ -57,6 +57,7 @@ class Parity:
     intents: int
     fills: int
     differences: tuple[Difference, ...]
+    crosses: int = 0
 
 
 def check_parity(history: History, journal: Journal) -> Parity:
@@ -83,8 +84,9 @@ def check_parity(history: History, journal: Journal) -> Parity:
     )
     decided_intents = {intent.intent_id for plan in plans.values() for intent in plan.intents}
     traded_fills = _traded_fills(journal, decided_intents)
+    traded_crosses = _traded_crosses(journal)
     differences: list[Difference] = []
-    intents = fills = 0
+    intents = fills = crosses = 0
     for result in replayed:
         decided = _traded_intents(plans[result.session])
         intents += len(decided)
@@ -92,7 +94,10 @@ def check_parity(history: History, journal: Journal) -> Parity:
         filled = traded_fills.get(plans[result.session].execution_session, {})
         fills += sum(len(each) for each in filled.values())
         differences += _compare(result.session, "fill", filled, _replayed_fills(result))
-    return Parity(tuple(sessions), intents, fills, tuple(differences))
+        crossed = traded_crosses.get(plans[result.session].plan_id, {})
+        crosses += len(crossed)
+        differences += _compare(result.session, "cross", crossed, _replayed_crosses(result))
+    return Parity(tuple(sessions), intents, fills, tuple(differences), crosses)
 
 
 def frozen_policy(plan: FrozenPlan) -> Policy:
@@ -102,6 +107,8 @@ def frozen_policy(plan: FrozenPlan) -> Policy:
     for item in fields(PortfolioLimits):
         if isinstance(item.default, Decimal):
             limits[item.name] = Decimal(limits[item.name])
+    if "order_type" in limits:
+        limits["order_type"] = OrderType(limits["order_type"])
     return Policy(
         tuple(Strategy(**{**each, "capital_weight": Decimal(each["capital_weight"])}) for each in strategies),
         PortfolioLimits(**limits),
@@ -128,19 +135,38 @@ def _cash(journal: Journal, plans: Sequence[FrozenPlan]) -> tuple[Decimal, dict[
 def _traded_intents(plan: FrozenPlan) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for intent in plan.intents:
-        found[intent.contract.symbol].append(
-            f"{intent.side.value} {intent.quantity} ({intent.leg}; {dict(intent.allocations)})"
-        )
+        found[intent.contract.symbol].append(_order_words(intent))
     return found
 
 
 def _replayed_intents(result: ReplayedSession) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for order in result.plan.orders:
-        found[order.symbol].append(
-            f"{order.side.value} {order.quantity} ({order.leg}; {dict(order.allocations)})"
-        )
+        found[order.symbol].append(_order_words(order))
     return found
+
+
+def _order_words(order: Intent | PlannedOrder) -> str:
+    limit = "" if order.limit_price is None else f" at {order.limit_price}"
+    return (
+        f"{order.side.value} {order.quantity} {order.order_type.value}{limit} "
+        f"({order.leg}; {dict(order.allocations)})"
+    )
+
+
+def _traded_crosses(journal: Journal) -> dict[str, dict[str, list[str]]]:
+    found: dict[str, dict[str, list[str]]] = defaultdict(dict)
+    for cross in journal.book_crosses():
+        found[cross.plan_id][cross.symbol] = [_cross_words(cross)]
+    return found
+
+
+def _replayed_crosses(result: ReplayedSession) -> dict[str, list[str]]:
+    return {cross.symbol: [_cross_words(cross)] for cross in result.crosses}
+
+
+def _cross_words(cross: BookedCross | ReplayedCross) -> str:
+    return f"{dict(cross.shares)} at {'no price yet' if cross.price is None else cross.price}"
 
 
 def _traded_fills(journal: Journal, intents: Set[str]) -> dict[date, dict[str, list[str]]]:

@@ -37,6 +37,7 @@ def summarize(results: Sequence[ReplayedSession], opening: Decimal) -> dict[str,
         "sharpe": float(daily.mean()) / deviation * sqrt(SESSIONS_A_YEAR) if deviation else None,
         "max_drawdown": float((1 - navs / peak).max()),
         "fills": len(fills),
+        "crosses": sum(len(each.crosses) for each in results),
         "traded_value": sum((fill.shares * fill.price for fill in fills), Decimal(0)),
         "commissions": sum((fill.commission for fill in fills), Decimal(0)),
     }

@@ -274,9 +274,9 @@ FILLS = Table(
     "fills",
     (
         _SESSION,
-        Column("exec_id", ColumnType.TEXT, "The broker's execution id."),
-        Column("intent_id", ColumnType.TEXT, "Intent it fills; null = an order placed elsewhere.", True),
-        Column("order_ref", ColumnType.TEXT, "Order reference; empty = an order placed elsewhere."),
+        Column("exec_id", ColumnType.TEXT, "The broker's execution id; of a cross, its own id."),
+        Column("intent_id", ColumnType.TEXT, "Intent it fills; null = placed elsewhere, or a cross.", True),
+        Column("order_ref", ColumnType.TEXT, "Order reference; empty = placed elsewhere; exec_id = a cross."),
         Column("strategy_id", ColumnType.TEXT, "Strategy this part of the execution is allocated to."),
         _SYMBOL,
         Column("side", ColumnType.TEXT, "buy or sell."),
@@ -288,7 +288,7 @@ FILLS = Table(
         _ACCOUNT,
     ),
     ("session", "exec_id", "strategy_id"),
-    "One execution, or one strategy's part of it.",
+    "One strategy's part of one execution, or of one cross between strategies.",
 )
 
 POSITIONS = Table(

@@ -20,7 +20,7 @@ GROUP = "book"
 def fills(
     context: dg.AssetExecutionContext, platform: Platform, ibkr: IBKRResource
 ) -> dg.Output[pd.DataFrame]:
-    """Executions of the session's orders, a row a strategy.
+    """Executions of the session's orders and crosses between strategies, a row a strategy.
 
     The broker is asked for the book session only; fills of earlier sessions come from the journal. Trades and
     live positions (executed_trades, live_positions, strategy_positions) are rewritten from the journal.
@@ -29,17 +29,20 @@ def fills(
     session, journal = requested_session(context, clock), platform.journal()
     frame = session_fills(
         settings,
+        platform.store(),
         journal,
         lambda: ibkr.connect(settings, ClientRole.READER),
         session,
         clock.now(),
     )
     project_book(platform.store(), journal)
-    traded = (frame["shares"] * frame["price"]).sum() if len(frame) else 0
+    executed = frame.loc[frame["order_ref"] != frame["exec_id"]]
+    traded = (executed["shares"] * executed["price"]).sum() if len(executed) else 0
     return dg.Output(
         frame,
         metadata={
-            "executions": int(frame["exec_id"].nunique()),
+            "executions": int(executed["exec_id"].nunique()),
+            "crosses": int(frame["exec_id"].nunique() - executed["exec_id"].nunique()),
             "traded_value": float(traded),
             "commissions_missing": int(frame["commission"].isna().sum()),
         },

@@ -41,6 +41,7 @@ def target_portfolio(
             "plan_id": frozen.plan_id,
             "plan_status": frozen.status.value,
             "orders": len(frozen.intents),
+            "crosses": len(frozen.crosses),
             "equity": float(plan.equity),
             "cash": float(plan.cash),
             "notes": list(plan.notes),

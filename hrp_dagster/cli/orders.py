@@ -62,7 +62,9 @@ def resolve(
 
 
 def explain(
-    name: Annotated[str, typer.Argument(metavar="EXEC_ID|INTENT_ID", help="An execution or an order.")],
+    name: Annotated[
+        str, typer.Argument(metavar="EXEC_ID|INTENT_ID", help="An execution, a cross or an order.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Show what a fill came from: order, plan, target, signal, prediction, model, data."""

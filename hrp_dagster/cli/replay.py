@@ -82,6 +82,7 @@ def _check(settings: Settings, as_json: bool) -> None:
                 "sessions": len(parity.sessions),
                 "intents": parity.intents,
                 "fills": parity.fills,
+                "crosses": parity.crosses,
                 "differences": [str(each) for each in parity.differences],
             }
         )
@@ -114,7 +115,7 @@ def parity_line(parity: "Parity") -> str:
     """Return the result of a check in one line."""
     return (
         f"Replay check: {len(parity.sessions)} sessions, {parity.intents} intents, {parity.fills} fills, "
-        f"{len(parity.differences)} differences."
+        f"{parity.crosses} crosses, {len(parity.differences)} differences."
     )
 
 

@@ -114,5 +114,5 @@ def test_what_was_not_sent_from_here_is_refused(store: Store, journal: Journal, 
     journal.record([], [by_hand], now=broker.now())
     with pytest.raises(RefusedError, match="was not sent from this journal"):
         explain(store, journal, by_hand.exec_id)
-    with pytest.raises(RefusedError, match="knows no execution, intent or orderRef 'nonsense'"):
+    with pytest.raises(RefusedError, match="knows no execution, cross, intent or orderRef 'nonsense'"):
         explain(store, journal, "nonsense")

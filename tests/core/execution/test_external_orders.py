@@ -5,7 +5,8 @@ from order_support import BentBroker, E, F, at, freeze, manager, planned
 
 from hrp_core.errors import ReconciliationBreakError
 from hrp_core.execution.sync import SyncReport, sync_broker
-from hrp_core.ledger.book import EXTERNAL, read_book, read_carve_out
+from hrp_core.ledger.allocation import EXTERNAL
+from hrp_core.ledger.book import read_book, read_carve_out
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import ExternalPolicy, OrderStatus
 from hrp_core.matching import NewOrder, Side

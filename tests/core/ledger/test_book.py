@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from ledger_support import ACCOUNT, NOW, D, E, fill, freeze, order, send
 
 from hrp_core.calendar import NEW_YORK
-from hrp_core.ledger.book import EXTERNAL, Holding, allocate, fold_book, read_book
+from hrp_core.ledger.allocation import EXTERNAL, allocate
+from hrp_core.ledger.book import Holding, fold_book, read_book
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import CashFlow, Execution, FlowKind, OrderAllocation
 from hrp_core.portfolio.types import OrderSide

@@ -121,9 +121,12 @@ def test_a_journal_of_the_first_version_is_upgraded_in_place(tmp_path: Path) -> 
     path = tmp_path / "journal.sqlite"
     Journal(path).close()
     old = sqlite3.connect(path)
-    old.executescript("DROP TABLE external_orders; PRAGMA user_version = 1")
+    for table in ("cross_prices", "crosses", "external_orders"):
+        old.execute(f"DROP TABLE {table}")
+    old.execute("PRAGMA user_version = 1")
     old.close()
     journal = Journal(path)
+    assert journal.book_crosses() == ()
     assert journal.decide_external({7: ""}, ExternalPolicy.ADOPT, NOW) == (7,)
     journal.close()
     assert Journal(path).external_orders() == {7: ExternalPolicy.ADOPT}

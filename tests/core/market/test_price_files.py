@@ -99,11 +99,11 @@ def refuse(path: Path) -> str:
         ("2022-01-04,AAA,10,11,9,10,5,1,-0.1", "dividend", "-0.1 must be finite and not negative"),
         ("2022-01-03,aaa,10,11,9,10,5,1,0", "symbol", "a second price of AAA for 2022-01-03"),
         ("2022-01-04,  ,10,11,9,10,5,1,0", "symbol", "there is no symbol"),
-        ("2022-01-08,AAA,10,11,9,10,5,1,0", "session", "2022-01-08 is not a trading session"),
-        ("1989-12-29,AAA,10,11,9,10,5,1,0", "session", "1989-12-29 is not a trading session"),
-        ("01/04/2022,AAA,10,11,9,10,5,1,0", "session", "'01/04/2022' is no date"),
-        (",AAA,10,11,9,10,5,1,0", "session", "'' is no date"),
-        ("9999-01-04,AAA,10,11,9,10,5,1,0", "session", "9999-01-04 is not a trading session"),
+        ("2022-01-08,AAA,10,11,9,10,5,1,0", "date", "2022-01-08 is not a trading session"),
+        ("1989-12-29,AAA,10,11,9,10,5,1,0", "date", "1989-12-29 is not a trading session"),
+        ("01/04/2022,AAA,10,11,9,10,5,1,0", "date", "'01/04/2022' is no date"),
+        (",AAA,10,11,9,10,5,1,0", "date", "'' is no date"),
+        ("9999-01-04,AAA,10,11,9,10,5,1,0", "date", "9999-01-04 is not a trading session"),
     ],
 )
 def test_a_bad_cell_is_refused_with_file_line_and_column(tmp_path, line, column, says):

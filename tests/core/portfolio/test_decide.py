@@ -8,7 +8,7 @@ from decisions import FULL, NAN, D, E, basket, ledger, one, panel, row, signals,
 
 from hrp_core.errors import DataError, NotReadyError, SettingsError
 from hrp_core.portfolio import PortfolioLimits, decide, limits_from_settings
-from hrp_core.portfolio.types import OrderSide, OrderType, Reason
+from hrp_core.portfolio.types import Cross, OrderSide, OrderType, Reason
 from hrp_core.settings import Settings
 
 TEN = dict.fromkeys("ABCDEFGHIJ", 10.0)
@@ -254,13 +254,37 @@ def test_two_strategies_share_the_account_by_capital_weight_and_one_basket():
     assert order.allocations == (("X", 300), ("Y", 400))
 
 
-def test_strategies_that_trade_against_each_other_order_the_difference():
+def test_strategies_that_trade_against_each_other_cross_and_order_nothing():
     said = [signals(UP, "J", "X"), signals(UP, "I", "Y")]
     deployed = [strategy("X", "0.5"), strategy("Y", "0.5")]
     plan = decide(panel(TEN), said, ledger(0, X={"I": 50}, Y={"J": 50}), deployed, FULL)
     assert plan.orders == ()
     assert (row(plan, "I", "X").shares_target, row(plan, "I", "Y").shares_target) == (0, 50)
-    assert any(note.startswith("I: the strategies' changes cancel out") for note in plan.notes)
+    assert plan.crosses == (
+        Cross("I", (("X", -50), ("Y", 50)), Decimal(10)),
+        Cross("J", (("X", 50), ("Y", -50)), Decimal(10)),
+    )
+
+
+@pytest.mark.parametrize("order_type", [OrderType.LIMIT_ON_OPEN, OrderType.LIMIT_ON_CLOSE])
+def test_orders_with_a_limit_stand_a_gap_from_the_close_and_are_paid_for_at_it(order_type):
+    limits = replace(FULL, order_type=order_type, limit_gap_pct=0.05)
+    plan = one(TEN, UP, "IJ", ledger(1000, A={}, S={"H": 10}), limits)
+    assert {(order.symbol, order.order_type, order.limit_price) for order in plan.orders} == {
+        ("H", order_type, Decimal("9.5000")),
+        ("I", order_type, Decimal("10.5000")),
+        ("J", order_type, Decimal("10.5000")),
+    }
+    # 1000 and the 95 that the sale brings at least buy 104 shares at 10.50 at most: 52 of each name.
+    assert basket(plan) == {"H": -10, "I": 52, "J": 52}
+    assert one(TEN, UP, "IJ", ledger(1100), FULL).orders[0].limit_price is None
+
+
+def test_a_limit_is_rounded_to_the_side_on_which_it_promises_no_worse_price():
+    limits = replace(FULL, order_type=OrderType.LIMIT_ON_OPEN, limit_gap_pct=0.033)
+    closes = TEN | {"I": 10.0001, "J": 10.0001}
+    plan = one(closes, UP, "I", ledger(1000, S={"J": 10}), limits)
+    assert [order.limit_price for order in plan.orders] == [Decimal("9.6701"), Decimal("10.3301")]
 
 
 def test_the_account_does_not_buy_more_of_a_name_because_another_strategy_is_stuck_with_it():
@@ -386,3 +410,15 @@ def test_a_locked_name_takes_a_place_among_the_largest_number_of_names():
     )  # fmt: skip
     assert basket(plan) == {}
     assert row(plan, "J").reason is Reason.DROP_MAX_POSITIONS
+
+
+@pytest.mark.parametrize(("wanted", "bought"), [("JA", 0), ("J", -10)])
+def test_a_name_that_left_the_universe_is_sold_by_its_score_and_never_bought(wanted, bought):
+    # Its removal policy is no-buy: it has a score and is not in the universe.
+    account = ledger(1000, S={"A": 10})
+    market = panel(TEN, outside="A")
+    plan = decide(market, [signals(UP, wanted)], account, [strategy()], FULL)
+    assert basket(plan).get("A", 0) == bought
+    unheld = decide(market, [signals(UP, "JA")], ledger(1000), [strategy()], FULL)
+    assert "A" not in basket(unheld)
+    assert row(unheld, "A").reason is Reason.SKIP_NOT_IN_UNIVERSE

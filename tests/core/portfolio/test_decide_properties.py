@@ -18,7 +18,7 @@ from hrp_core.portfolio import (
     decide,
     strategy_signals,
 )
-from hrp_core.portfolio.types import Reason
+from hrp_core.portfolio.types import OrderType, Reason
 
 SYMBOLS = [f"S{index:02d}" for index in range(12)]
 KEPT = {Reason.HOLD_NO_SCORE, Reason.HOLD_NO_PRICE, Reason.HOLD_INCOMPLETE, Reason.HOLD_PAUSED}
@@ -61,6 +61,7 @@ def inputs(draw: st.DrawFn) -> Inputs:
         cash_buffer_pct=draw(st.sampled_from([0.0, 0.02])),
         min_coverage=0.8,
         capital=Decimal(draw(st.sampled_from(["1", "0.5"]))),
+        order_type=draw(st.sampled_from([OrderType.MARKET, OrderType.LIMIT_ON_OPEN])),
     )
     return Inputs(
         panel({symbol: NAN if symbol in unpriced else price for symbol, price in prices.items()}, last=prices)
@@ -123,10 +124,15 @@ def test_strategies_sum_to_the_account_and_orders_lead_from_before_to_target(giv
         change[target.symbol] = change.get(target.symbol, 0) + delta
         by_strategy[target.strategy_id, target.symbol] = delta
     assert basket(plan) == {symbol: delta for symbol, delta in change.items() if delta}
+    given_to: dict[tuple[str, str], int] = {}
     for order in plan.orders:
         assert sum(shares for _, shares in order.allocations) == order.side.sign * order.quantity
-        for strategy_id, shares in order.allocations:
-            assert by_strategy[strategy_id, order.symbol] == shares
+    for cross in plan.crosses:
+        assert sum(shares for _, shares in cross.shares) == 0
+    for each, parts in [(o, o.allocations) for o in plan.orders] + [(c, c.shares) for c in plan.crosses]:
+        for strategy_id, shares in parts:
+            given_to[strategy_id, each.symbol] = given_to.get((strategy_id, each.symbol), 0) + shares
+    assert given_to == {key: delta for key, delta in by_strategy.items() if delta}
     before = {
         (strategy_id, symbol): shares
         for strategy_id, held in given_inputs.ledger.strategy_shares.items()
@@ -174,7 +180,10 @@ def test_targets_respect_the_limits(given_inputs):
 @given(inputs())
 def test_cash_after_the_basket_keeps_the_reserve_whenever_something_is_bought(given_inputs):
     plan, limits = given_inputs.decide(), given_inputs.limits
-    spent = sum(order.side.sign * order.quantity * order.reference_price for order in plan.orders)
+    spent = sum(
+        order.side.sign * order.quantity * (order.limit_price or order.reference_price)
+        for order in plan.orders
+    )
     commissions = sum(
         max(limits.commission_minimum, order.quantity * limits.commission_per_share) for order in plan.orders
     )

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 
@@ -8,12 +9,22 @@ from hypothesis import strategies as st
 
 from hrp_core.money import to_units
 from hrp_core.portfolio.construction import Book, Targets, to_price_units
-from hrp_core.portfolio.netting import apportion, net_orders
+from hrp_core.portfolio.netting import apportion, drop_small_orders, net_crosses, net_orders
 from hrp_core.portfolio.types import OrderSide, PlannedOrder
 
 
 def orders_of(before: list[list[int]], target: list[list[int]]) -> tuple[PlannedOrder, ...]:
     """Return the orders of strategies S0, S1, ... in symbols A, B, ... at $10."""
+    return net_orders(*inputs(before, target))
+
+
+def crosses_of(before: list[list[int]], target: list[list[int]]) -> dict[str, dict[str, int]]:
+    return {cross.symbol: dict(cross.shares) for cross in net_crosses(*inputs(before, target))}
+
+
+def inputs(
+    before: list[list[int]], target: list[list[int]]
+) -> tuple[Sequence[str], Sequence[str], Book, Targets]:
     held, wanted = np.array(before), np.array(target)
     count, names = held.shape
     book = Book(
@@ -27,7 +38,7 @@ def orders_of(before: list[list[int]], target: list[list[int]]) -> tuple[Planned
         holds=[None] * count,
     )
     targets = Targets(wanted, np.zeros(held.shape, dtype=np.int8))
-    return net_orders("ABCDEFGH"[:names], [f"S{index}" for index in range(count)], book, targets)
+    return "ABCDEFGH"[:names], [f"S{index}" for index in range(count)], book, targets
 
 
 def test_two_strategies_that_buy_one_name_make_one_order():
@@ -37,14 +48,31 @@ def test_two_strategies_that_buy_one_name_make_one_order():
     assert order.reference_price == Decimal(10)
 
 
-def test_strategies_that_trade_against_each_other_order_the_difference():
+def test_strategies_that_trade_against_each_other_cross_and_order_the_difference():
     (order,) = orders_of([[0], [9]], [[4], [0]])
     assert (order.side, order.quantity, order.leg) == (OrderSide.SELL, 5, "decrease")
-    assert order.allocations == (("S0", 4), ("S1", -9))
+    assert order.allocations == (("S1", -5),)
+    assert crosses_of([[0], [9]], [[4], [0]]) == {"A": {"S0": 4, "S1": -4}}
 
 
 def test_strategies_that_cancel_out_order_nothing():
     assert orders_of([[0], [4]], [[4], [0]]) == ()
+    assert crosses_of([[0], [4]], [[4], [0]]) == {"A": {"S0": 4, "S1": -4}}
+
+
+def test_the_larger_side_gives_up_for_a_cross_in_proportion():
+    (order,) = orders_of([[0], [0], [10]], [[20], [11], [0]])
+    assert crosses_of([[0], [0], [10]], [[20], [11], [0]]) == {"A": {"S0": 6, "S1": 4, "S2": -10}}
+    assert (order.quantity, order.allocations) == (21, (("S0", 14), ("S1", 7)))
+
+
+def test_an_order_too_small_to_send_leaves_the_cross():
+    symbols, names, book, targets = inputs([[0], [100]], [[104], [0]])
+    left = drop_small_orders(book, targets, Decimal(100))
+    assert left.shares.tolist() == [[100], [0]]
+    assert net_orders(symbols, names, book, left) == ()
+    (cross,) = net_crosses(symbols, names, book, left)
+    assert cross.shares == (("S0", 100), ("S1", -100))
 
 
 def test_decreases_come_before_increases_each_by_symbol():
@@ -64,7 +92,7 @@ def test_a_flip_is_an_exit_leg_and_an_entry_leg(before, after, side):
     assert first.side is second.side is side
 
 
-SHARES = st.lists(st.lists(st.integers(-50, 50), min_size=3, max_size=3), min_size=2, max_size=2)
+SHARES = st.lists(st.lists(st.integers(-50, 50), min_size=3, max_size=3), min_size=3, max_size=3)
 
 
 @given(SHARES, SHARES)
@@ -77,10 +105,12 @@ def test_orders_and_their_allocations_sum_to_the_change_of_the_account(before, t
         for order in mine:
             assert order.quantity > 0
             assert sum(shares for _, shares in order.allocations) == order.side.sign * order.quantity
-        if mine:
-            for row in range(2):
-                given_to = sum(dict(order.allocations).get(f"S{row}", 0) for order in mine)
-                assert given_to == change[row, index]
+            assert all(shares * order.side.sign > 0 for _, shares in order.allocations)
+        crossed = crosses_of(before, target).get(symbol, {})
+        assert sum(crossed.values()) == 0
+        for row in range(3):
+            given_to = sum(dict(order.allocations).get(f"S{row}", 0) for order in mine)
+            assert given_to + crossed.get(f"S{row}", 0) == change[row, index]
 
 
 @given(st.lists(st.integers(-1000, 1000), min_size=1, max_size=6), st.integers(-2000, 2000))

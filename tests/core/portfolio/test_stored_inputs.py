@@ -1,6 +1,7 @@
 """From rows to what `decide` takes."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,9 @@ from hrp_core.calendar import nyse
 from hrp_core.errors import NotReadyError
 from hrp_core.market import to_panel
 from hrp_core.models.scoring import score_factor, score_strategies
-from hrp_core.portfolio.stored import holding_ages, panel_at
-from hrp_core.store import Store, migrate
+from hrp_core.portfolio.stored import holding_ages, panel_at, score_session, sell_only, to_be_sold
+from hrp_core.portfolio.types import Strategy
+from hrp_core.store import Sessions, Store, migrate, replace_slice, table
 
 D = date(2022, 12, 15)
 
@@ -77,3 +79,31 @@ def test_what_is_not_stored_is_named_with_its_job(tmp_path) -> None:
     migrate(store)
     with pytest.raises(NotReadyError, match="prices"):
         stored_features(store, D, D)
+
+
+def test_a_name_that_may_only_be_sold_is_scored_and_one_that_is_held_is_not(tmp_path) -> None:
+    store = Store(tmp_path / "x.duckdb")
+    migrate(store)
+    reasons = {
+        "IN": "member since 2020-01-01, priced",
+        "NOBUY": "left the universe after 2022-12-01, removal policy no-buy",
+        "HOLD": "left the universe after 2022-12-01, removal policy hold",
+    }
+    rows = {
+        "universe": [
+            {"symbol": symbol, "in_universe": symbol == "IN", "reason": reason}
+            for symbol, reason in reasons.items()
+        ],
+        "features": [{"symbol": symbol, "momentum_12_1": 0.1} for symbol in reasons],
+    }
+    for name, each in rows.items():
+        declared = table(name)
+        frame = pd.DataFrame(each).assign(session=D).reindex(columns=list(declared.column_names))
+        with store.write() as connection:
+            replace_slice(connection, declared, frame, Sessions((D,)), "run", None, datetime.now(UTC))
+    strategy = Strategy("S", "S", "momentum_12_1", "rank", Decimal(1), {"top_pct": 0.5})
+    scored = score_session(store, [strategy], D).predictions.set_index("symbol")["prediction"]
+    assert np.isfinite(scored["NOBUY"])
+    assert np.isnan(scored["HOLD"])
+    assert sell_only(reasons, reasons.values()) == {"NOBUY"}
+    assert to_be_sold(reasons, reasons.values()) == frozenset()
