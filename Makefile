@@ -16,7 +16,7 @@ export STREAMLIT_BROWSER_GATHER_USAGE_STATS := false
 export IMPORT_LINTER_CACHE_DIR := $(VENV)/.import_linter_cache
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-fast faults lint format types definitions bench lock sample clean
+.PHONY: help setup demo dev test test-ib-async test-fast faults lint format types definitions bench lock sample clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ dev: $(STAMP) ## Start the simulated gateway and the Dagster UI on 127.0.0.1.
 
 test: lint types definitions ## Run every gate and the whole test suite.
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-ib-async: $(STAMP) ## Run the whole test suite on ib_async instead of ib_insync.
+	@HRP_TEST_IB_LIBRARY=ib_async $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-fast: $(STAMP) ## Run the tests that start no Dagster process.
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)

@@ -105,6 +105,12 @@ class Settings(BaseSettings):
     external_orders: Literal["halt", "adopt", "carve-out"] = Field(
         default="halt", description="What to do about orders placed by hand or by another program."
     )
+    one_sided_policy: Literal["leave", "cancel-entries"] = Field(
+        default="leave", description="What to do before the open when one side of a basket is gone."
+    )
+    residual_policy: Literal["leave", "cancel"] = Field(
+        default="leave", description="What to do at 09:45 about orders that the open did not fill."
+    )
     lock_timeout: float = Field(default=30.0, gt=0, description="Seconds to wait for the broker lock.")
     ib_library: Literal["ib_insync", "ib_async"] = Field(
         default="ib_insync", description="Client library of Interactive Brokers' protocol; ib_async: extra."

@@ -46,10 +46,10 @@ def partitions_from_settings(settings: Settings) -> dg.TimeWindowPartitionsDefin
     """Return the partitions of this installation.
 
     In sim on a finished price file the set ends with the file, so that the UI shows no years of missing
-    partitions.
+    partitions. A source on the network is not asked: loading the definitions needs no connection.
     """
     last = settings.last_session
-    if last is None and settings.mode is Mode.SIM:
+    if last is None and settings.mode is Mode.SIM and settings.price_source in ("sample", "files"):
         last = source_from_settings(settings).last_session()
     return build_session_partitions(settings.first_session, last)
 

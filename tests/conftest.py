@@ -11,6 +11,8 @@ from hypothesis import settings as hypothesis_settings
 from hrp_core.settings import Settings
 
 _FOREIGN = ("HRP_", "IBKR_", "DAGSTER_")
+# Which client library everything runs on that does not name one itself: `make test-ib-async`.
+_IB_LIBRARY = os.environ.get("HRP_TEST_IB_LIBRARY", "")
 
 # Neither the environment nor a .env file of the person who runs the tests changes them. The partition set is
 # built once, at import: it starts late, because hundreds of partitions cost minutes.
@@ -18,6 +20,8 @@ for _name in list(os.environ):
     if _name.startswith(_FOREIGN):
         del os.environ[_name]
 os.environ["HRP_FIRST_SESSION"] = "2022-11-01"
+if _IB_LIBRARY:
+    os.environ["HRP_IB_LIBRARY"] = _IB_LIBRARY
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
 Settings.model_config["env_file"] = None
 

@@ -136,6 +136,7 @@ class Quote:
     Attributes:
         last: the newest trade.
         close: the official close of the session before.
+        is_halted: the broker says that trading in it is halted.
     """
 
     symbol: str
@@ -144,6 +145,7 @@ class Quote:
     last: Decimal | None
     close: Decimal | None
     quality: QuoteQuality
+    is_halted: bool = False
 
     def __post_init__(self) -> None:
         for name in ("bid", "ask", "last", "close"):

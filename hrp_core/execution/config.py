@@ -43,6 +43,7 @@ class ClientRole(IntEnum):
     READER = 100
     DASHBOARD = 200
     DOCTOR = 300
+    PRICES = 400
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class Code:
         action: what the system or the operator does.
         text: what it says, in our words.
         when: lower-case fragments; the row applies to messages that contain one of them (empty: to all).
+        halts: an order that it names stops its basket and halts trading until a person has looked.
     """
 
     code: int
@@ -49,6 +50,7 @@ class Code:
     action: str
     text: str
     when: tuple[str, ...] = ()
+    halts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class _Family:
     means: OrderStatus | None
     action: str
     rows: tuple[tuple[int, str, str] | tuple[int, str, str, tuple[str, ...]], ...]
+    halts: bool = False
 
 
 _K = CodeKind
@@ -203,7 +206,7 @@ _FAMILIES = (
         _K.ORDER_REJECT,
         _REJECTED,
         "our own limits are tighter, so our sizing or pricing is wrong: halt the basket; look in TWS whether "
-        "the order waits there to be transmitted by hand",
+        "the order waits there to be transmitted by hand, then resume trading",
         (
             (109, "price_outside_percentage", "the price is outside the percentage of the order defaults"),
             (
@@ -219,6 +222,7 @@ _FAMILIES = (
                 "the order is worth more than the total value limit of the presets",
             ),
         ),
+        halts=True,
     ),
     _Family(
         _K.ORDER_REJECT,
@@ -393,7 +397,11 @@ _FAMILIES = (
 )
 
 ROWS: tuple[Code, ...] = tuple(
-    Code(row[0], row[1], family.kind, family.means, family.action, row[2], row[3] if len(row) > 3 else ())
+    Code(
+        *(row[0], row[1], family.kind, family.means, family.action, row[2]),
+        when=row[3] if len(row) > 3 else (),
+        halts=family.halts,
+    )
     for family in _FAMILIES
     for row in family.rows
 )

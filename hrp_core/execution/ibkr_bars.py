@@ -6,9 +6,10 @@ What belongs here: pacing, and asking once for what is asked for often. What a b
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from hrp_core.calendar import nyse
 from hrp_core.errors import BrokerError
@@ -23,6 +24,47 @@ if TYPE_CHECKING:
 # by no published number; one at a time and about one a second is modest.
 _REQUESTS_A_SECOND = 1.0
 _BURST = 10
+
+
+class ConnectingBars:
+    """A `BarsProvider` that connects when it is first asked, and disconnects when its block ends.
+
+    Args:
+        connect: opens a connection to the broker.
+    """
+
+    def __init__(self, connect: Callable[[], AbstractContextManager[Broker]]) -> None:
+        self._connect = connect
+        self._open = ExitStack()
+        self._bars: IbkrBars | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bars = None
+        self._open.close()
+
+    def daily_bars(self, symbol: str, start: date, end: date) -> Sequence["Bar"]:
+        """Return the bars of the sessions from `start` to `end`; see `IbkrBars.daily_bars`.
+
+        Raises:
+            BrokerConnectionError: with cause and fix.
+        """
+        return self._connected().daily_bars(symbol, start, end)
+
+    def span(self, symbol: str) -> tuple[date, date]:
+        """Return the first and the last completed session; see `IbkrBars.span`.
+
+        Raises:
+            BrokerConnectionError: with cause and fix.
+        """
+        return self._connected().span(symbol)
+
+    def _connected(self) -> "IbkrBars":
+        if self._bars is None:
+            self._bars = IbkrBars(self._open.enter_context(self._connect()))
+        return self._bars
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,14 @@ class RawDataType:
     kind: int
 
 
-def to_quote(symbol: str, rows: Iterable[RawTick | RawDataType]) -> Quote:
+@dataclass(frozen=True, slots=True)
+class RawHalt:
+    """One message about a trading halt: 0 is none, 1 a general one, 2 a volatility halt, -1 not said."""
+
+    value: float
+
+
+def to_quote(symbol: str, rows: Iterable[RawTick | RawDataType | RawHalt]) -> Quote:
     """Return the quote that the messages of one request make; a later price replaces an earlier one.
 
     IB says so when prices are not live. An unknown type counts as delayed, and one delayed price makes the
@@ -54,9 +61,11 @@ def to_quote(symbol: str, rows: Iterable[RawTick | RawDataType]) -> Quote:
     """
     prices: dict[str, Decimal | None] = {}
     quality = QuoteQuality.LIVE
-    delayed = False
+    delayed = halted = False
     for row in rows:
-        if isinstance(row, RawDataType):
+        if isinstance(row, RawHalt):
+            halted = row.value > 0
+        elif isinstance(row, RawDataType):
             quality = _QUALITIES.get(row.kind, QuoteQuality.DELAYED)
             delayed |= quality is QuoteQuality.DELAYED
         elif row.kind in _TICKS:
@@ -71,6 +80,7 @@ def to_quote(symbol: str, rows: Iterable[RawTick | RawDataType]) -> Quote:
         last=prices.get("last"),
         close=prices.get("close"),
         quality=QuoteQuality.DELAYED if delayed else quality,
+        is_halted=halted,
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from hrp_core.errors import BrokerConnectionError
 from hrp_core.execution.broker import OrderEvent
 from hrp_core.execution.ib_codes import Code, CodeKind, classify
-from hrp_core.execution.ibkr_prices import RawDataType, RawTick, has_figures
+from hrp_core.execution.ibkr_prices import RawDataType, RawHalt, RawTick, has_figures
 from hrp_core.execution.ibkr_requests import Request, RequestError
 from hrp_core.execution.ibkr_translate import (
     RawOrder,
@@ -37,6 +37,7 @@ _LARGEST_ORDER_ID = 2**31 - 2
 # How IB writes that an error names no request.
 _NO_ID = frozenset({-1, 2**31 - 1})
 _DUPLICATE_ORDER_ID = 103
+_HALTED = 49  # tick type
 
 # Answers that carry no request id: at most one request of each kind is under way (the session sees to it).
 OPEN_ORDERS = "all open orders"
@@ -302,6 +303,11 @@ class Receiver:
     def priceSizeTick(self, req_id: int, kind: int, price: float, _size: float) -> None:
         """One price of a quote."""
         self._row(req_id, RawTick(kind, price))
+
+    def tickGeneric(self, req_id: int, kind: int, value: float) -> None:
+        """One figure of a quote that is no price: whether trading is halted; others are left out."""
+        if kind == _HALTED:
+            self._row(req_id, RawHalt(value))
 
     def tickSnapshotEnd(self, req_id: int) -> None:
         """All prices that the broker has at once have been sent."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from hrp_core.calendar import Clock
 from hrp_core.errors import BrokerConnectionError, BrokerError, HrpError, RefusedError
 from hrp_core.execution.broker import Broker, NotSentError, OrderEvent, OrderRequest
+from hrp_core.execution.ib_codes import classify
 from hrp_core.execution.order_ref import build_order_ref
 from hrp_core.execution.order_terms import TERMS, passive_price
 from hrp_core.execution.send_checks import sales_missing
@@ -105,14 +106,15 @@ class Sender:
         try:
             entering = False
             for intent in intents:
+                # What is heard while waiting may be a reason to stop.
+                while len(self._deadlines) >= self._max_in_flight:
+                    self.listen()
                 done.stopped = self._why_stop(windows[intent.order_type])
                 if not done.stopped and intent.leg == "increase" and not entering:
                     entering = True
                     done.stopped = exits_only or self._why_sales_are_missing(plan)
                 if done.stopped:
                     break
-                while len(self._deadlines) >= self._max_in_flight:
-                    self.listen()
                 self._send_one(plan, intent, epoch, done)
                 if done.stopped:
                     break
@@ -122,7 +124,18 @@ class Sender:
             self.listen()
         if failure is not None:
             raise failure
+        if done.placed:
+            self._hear_out()
         return done
+
+    def _hear_out(self) -> None:
+        """Hear all that the broker has said by now: a reject may follow the first word of its order (F8)."""
+        try:
+            if self._broker.is_connected():
+                self._broker.heartbeat()
+        except BrokerConnectionError as error:
+            log.warning("the connection ended after the last order was answered: %s", error)
+        self.listen(0)
 
     def listen(self, wait: float | None = None) -> None:
         """Journal what the broker says, until it says nothing more or the next deadline passes.
@@ -242,6 +255,22 @@ class Sender:
         ]
         executions: list[Execution] = [event.execution for event in events if event.execution is not None]
         self._journal.record(evidence, executions, now=self._clock.now())
+        for event in events:
+            if event.code is not None and classify(event.code, event.message).halts:
+                self._halt(event)
+
+    def _halt(self, event: OrderEvent) -> None:
+        """Halt trading: a limit of the broker wider than ours was hit, so our sizing is wrong (F28)."""
+        if self._journal.latch().state is LatchState.HALTED:
+            return
+        self._journal.set_latch(
+            LatchState.HALTED,
+            by="order limits",
+            reason=f"the broker refused {event.order_ref} by a limit that ours should never reach: "
+            f"{event.code}, {event.message}",
+            evidence=event.order_ref,
+            now=self._clock.now(),
+        )
 
     def _settle(self, told: set[str]) -> None:
         """Take out of flight what was answered, and what waited too long: silence is UNKNOWN (F5)."""

@@ -6,7 +6,7 @@ is the engine's business, which the simulated gateway and replay share.
 
 import queue
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Self
 
 from hrp_core.calendar import NEW_YORK, nyse
@@ -35,7 +35,8 @@ from hrp_core.matching import (
     OrderFilled,
     OrderState,
     Side,
-    order_commission,
+    official_quote,
+    preview,
 )
 from hrp_core.money import from_units, to_units
 from hrp_core.portfolio.types import OrderSide
@@ -228,19 +229,18 @@ class SimBroker:
                 f"{new.symbol} has no price yet, so nothing says what {request.order_ref} would cost; it "
                 "was not sent"
             )
-        value = new.quantity * to_units(price)
-        commission = order_commission(new.quantity, value)
-        if new.side is Side.BUY and value + commission > engine.account.cash_units:
+        figures = preview(engine, new, to_units(price))
+        if figures.refusal is not None:
             raise BrokerError(
-                f"the broker would reject {request.order_ref}: 201, the cash of {self._account} does not pay "
-                "for it; it was not sent"
+                f"the broker would reject {request.order_ref}: {figures.refusal.code}, "
+                f"{figures.refusal.reason}; it was not sent"
             )
         return OrderPreview(
-            margin_before=from_units(engine.account.market_value_units(engine.mark_units)),
-            margin_change=from_units(value if new.side is Side.BUY else -value),
-            equity_before=from_units(engine.net_liquidation_units()),
-            equity_change=from_units(-commission),
-            commission=from_units(commission),
+            margin_before=from_units(figures.margin_before),
+            margin_change=from_units(figures.margin_change),
+            equity_before=from_units(figures.equity_before),
+            equity_change=from_units(figures.equity_change),
+            commission=from_units(figures.commission),
         )
 
     def snapshot(self) -> BrokerSnapshot:
@@ -288,20 +288,13 @@ class SimBroker:
             )
 
     def _quote(self, symbol: str) -> Quote:
-        tape, now, calendar = self._engine.tape, self._engine.now.astimezone(NEW_YORK), nyse()
-        today = now.date()
-        last = prior = tape.last_close_units(symbol, today - timedelta(days=1))
-        if calendar.is_session(today):
-            if now >= calendar.open(today):
-                last = tape.price_units(today, symbol, "open") or last
-            if now >= calendar.close(today):
-                last = tape.price_units(today, symbol, "close") or last
+        known = official_quote(self._engine.tape, symbol, self._engine.now, nyse())
         return Quote(
             symbol,
             bid=None,
             ask=None,
-            last=None if last is None else from_units(last),
-            close=None if prior is None else from_units(prior),
+            last=None if known.last is None else from_units(known.last),
+            close=None if known.close is None else from_units(known.close),
             quality=QuoteQuality.LIVE,
         )
 

@@ -112,11 +112,7 @@ def sync_broker(
     calendar = calendar or nyse()
     seen = observe(broker, journal, now, mode=mode, writer=writer, external=external, calendar=calendar)
     snapshot = seen.snapshot
-    if seen.missing:
-        raise IncompleteSnapshotError(
-            f"the broker's answers do not add up: {'; '.join(seen.missing)}. Nothing may be sent or valued; "
-            "run it again in a few minutes, and compare with the broker's statement if it stays"
-        )
+    require_complete(seen)
     hard = [item for item in seen.breaks if item.kind is not BreakKind.CASH]
     if hard:
         raise ReconciliationBreakError(
@@ -133,6 +129,19 @@ def sync_broker(
         expired=expired,
         cash_breaks=tuple(item for item in seen.breaks if item.kind is BreakKind.CASH),
     )
+
+
+def require_complete(seen: Observation) -> None:
+    """Refuse an observation whose executions do not add up to the order lists.
+
+    Raises:
+        IncompleteSnapshotError: it names the orders.
+    """
+    if seen.missing:
+        raise IncompleteSnapshotError(
+            f"the broker's answers do not add up: {'; '.join(seen.missing)}. Nothing may be sent or valued; "
+            "run it again in a few minutes, and compare with the broker's statement if it stays"
+        )
 
 
 def observe(

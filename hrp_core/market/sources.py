@@ -136,9 +136,8 @@ def source_from_settings(settings: Settings, bars_provider: BarsProvider | None 
     if settings.price_source == "ibkr":
         if bars_provider is None:
             raise SettingsError(
-                "HRP_PRICE_SOURCE=ibkr needs a connection to Interactive Brokers: whoever builds the "
-                "platform hands its bars provider to source_from_settings(settings, bars_provider=...); "
-                "where there is no connection use files or yahoo"
+                "HRP_PRICE_SOURCE=ibkr needs a connection to Interactive Brokers, which only the jobs open "
+                "(`hrp job run market_data_job`); where there is no connection use files or yahoo"
             )
         actions = file_beside(folder, ACTIONS_STEM) if folder else None
         return IbkrSource(

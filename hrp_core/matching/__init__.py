@@ -23,6 +23,8 @@ from hrp_core.matching.orders import (
     Refusal,
     Side,
 )
+from hrp_core.matching.preview import Preview, preview, previewed_order
+from hrp_core.matching.quotes import OfficialQuote, official_quote
 from hrp_core.matching.state import EngineState
 from hrp_core.matching.tape import Tape
 
@@ -35,6 +37,7 @@ __all__ = [
     "Instrument",
     "Instruments",
     "NewOrder",
+    "OfficialQuote",
     "Order",
     "OrderAccepted",
     "OrderActivated",
@@ -44,9 +47,13 @@ __all__ = [
     "OrderRejected",
     "OrderState",
     "Position",
+    "Preview",
     "Refusal",
     "Side",
     "Tape",
     "fill_commission",
+    "official_quote",
     "order_commission",
+    "preview",
+    "previewed_order",
 ]

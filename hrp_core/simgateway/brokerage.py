@@ -24,9 +24,13 @@ from hrp_core.matching import (
     OrderFilled,
     OrderState,
     Position,
+    Preview,
     Refusal,
     Side,
     Tape,
+    official_quote,
+    preview,
+    previewed_order,
 )
 from hrp_core.matching.state import scalars_of
 from hrp_core.simgateway.faults import About, Fault, FaultBook, Parameters, order_number
@@ -39,11 +43,9 @@ from hrp_core.simgateway.faults.lasting import (
     Reject,
     SplitFill,
 )
-from hrp_core.simgateway.market_data import quote
 from hrp_core.simgateway.order_entry import translated
 from hrp_core.simgateway.order_messages import STATUS_WORDS, BrokerOrder
 from hrp_core.simgateway.place_order import PlaceOrder
-from hrp_core.simgateway.preview import Preview, preview, previewed_order
 from hrp_core.simgateway.requests import ContractQuery, ExecutionsRequest, RequestError
 from hrp_core.simgateway.store import GatewayStore, Ownership
 
@@ -368,7 +370,7 @@ class Brokerage:
         self, client_id: int, order_id: int, new: NewOrder, instrument: Instrument
     ) -> tuple[BrokerOrder, Preview]:
         refusal = self.engine.check(new)
-        last = quote(self.engine.tape, new.symbol, self.now, self.calendar).last
+        last = official_quote(self.engine.tape, new.symbol, self.now, self.calendar).last
         figures = preview(self.engine, new, last or 0)
         refusal = refusal or figures.refusal
         if refusal is not None:

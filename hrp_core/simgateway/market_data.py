@@ -1,13 +1,12 @@
-"""Quotes and daily bars from the tape, as of the gateway's clock.
+"""Daily bars from the tape, as of the gateway's clock.
 
 What belongs here: what of the tape may be seen at a moment. Nothing later than the clock ever is.
 """
 
 import re
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from hrp_core.calendar import NEW_YORK, Calendar
+from hrp_core.calendar import Calendar
 from hrp_core.matching import Tape
 from hrp_core.simgateway.requests import HistoricalDataRequest, parse_moment
 from hrp_core.simgateway.wire import Value, WireError, price
@@ -15,34 +14,6 @@ from hrp_core.simgateway.wire import Value, WireError, price
 _DURATION = re.compile(r"(\d+) ([DWMY])\Z")
 _CALENDAR_DAYS = {"W": 7, "M": 30, "Y": 365}
 _UNKNOWN = -1  # the broker's value for an average price or count of trades it does not have
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """Official prices known at a moment, ten-thousandths of a dollar; None where there is none.
-
-    Attributes:
-        last: the newest official price: today's close, else today's open, else `close`.
-        close: the official close of the last session before today (the broker's "prior close").
-        open: today's official open.
-    """
-
-    last: int | None
-    close: int | None
-    open: int | None
-
-
-def quote(tape: Tape, symbol: str, now: datetime, calendar: Calendar) -> Quote:
-    """Return what is known of `symbol` at `now`."""
-    today = now.astimezone(NEW_YORK).date()
-    prior = tape.last_close_units(symbol, today - timedelta(days=1))
-    opened = closed = None
-    if calendar.is_session(today):
-        if now >= calendar.open(today):
-            opened = tape.price_units(today, symbol, "open")
-        if now >= calendar.close(today):
-            closed = tape.price_units(today, symbol, "close")
-    return Quote(last=closed or opened or prior, close=prior, open=opened)
 
 
 def daily_bars(

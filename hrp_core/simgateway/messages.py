@@ -182,6 +182,11 @@ def tick_price(request_id: int, tick_type: int, price: str) -> Fields:
     return [_TICK_PRICE, 6, request_id, tick_type, price, 0, 0]
 
 
+def tick_generic(request_id: int, tick_type: int, value: int) -> Fields:
+    """Return message 45."""
+    return [45, 6, request_id, tick_type, value]
+
+
 def tick_snapshot_end(request_id: int) -> Fields:
     """Return message 57."""
     return [57, 1, request_id]

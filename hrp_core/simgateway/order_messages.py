@@ -7,10 +7,9 @@ broker sends for a plain stock order; ib_insync loses a fill when one field is m
 from dataclasses import dataclass
 from decimal import Decimal
 
-from hrp_core.matching import Fill, Instrument, Order, OrderState, Side
+from hrp_core.matching import Fill, Instrument, Order, OrderState, Preview, Side
 from hrp_core.money import from_units
 from hrp_core.simgateway.messages import CURRENCY, STOCK, Fields
-from hrp_core.simgateway.preview import Preview
 from hrp_core.simgateway.wire import NEW_LAYOUT, UNSET_DOUBLE, UNSET_INTEGER, UNSET_LONG, moment, price
 
 STATUS_WORDS = {

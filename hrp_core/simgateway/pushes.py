@@ -7,18 +7,19 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from hrp_core.matching import Instrument, Position
-from hrp_core.money import from_units
+from hrp_core.matching import Instrument, Position, official_quote
+from hrp_core.money import from_units, to_units
 from hrp_core.simgateway import messages
 from hrp_core.simgateway.account_values import account_values, unrealized_units
-from hrp_core.simgateway.market_data import quote
+from hrp_core.simgateway.faults import About
+from hrp_core.simgateway.faults.lasting import Halted, PriorClose
 from hrp_core.simgateway.wire import price
 
 if TYPE_CHECKING:
     from hrp_core.simgateway.session import ClientSession
 
 # Tick types of the protocol.
-_LAST, _CLOSE, _OPEN = 4, 9, 14
+_LAST, _CLOSE, _OPEN, _HALTED = 4, 9, 14, 49
 
 
 def send_positions(session: "ClientSession", symbols: Iterable[str]) -> None:
@@ -80,12 +81,18 @@ def send_summary(session: "ClientSession", request_id: int, tags: frozenset[str]
 
 
 def send_quote(session: "ClientSession", request_id: int, instrument: Instrument) -> None:
-    """Send last, prior close and open, as far as they are known."""
+    """Send last, prior close and open, as far as they are known, and whether trading is halted."""
     brokerage = session.brokerage
-    known = quote(brokerage.engine.tape, instrument.symbol, brokerage.now, brokerage.calendar)
-    for tick_type, units in ((_LAST, known.last), (_CLOSE, known.close), (_OPEN, known.open)):
+    known = official_quote(brokerage.engine.tape, instrument.symbol, brokerage.now, brokerage.calendar)
+    about = About(symbol=instrument.symbol)
+    scripted = brokerage.faults.in_force(PriorClose, about)
+    close = to_units(scripted.price) if isinstance(scripted, PriorClose) else known.close
+    for tick_type, units in ((_LAST, known.last), (_CLOSE, close), (_OPEN, known.open)):
         if units is not None:
             session.send(messages.tick_price(request_id, tick_type, price(units)))
+    session.send(
+        messages.tick_generic(request_id, _HALTED, int(bool(brokerage.faults.in_force(Halted, about))))
+    )
 
 
 def push_positions(session: "ClientSession", traded: Iterable[str]) -> None:

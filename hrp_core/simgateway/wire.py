@@ -39,6 +39,7 @@ MESSAGE_NAMES = {
     11: "execDetails",
     15: "managedAccounts",
     17: "historicalData",
+    45: "tickGeneric",
     49: "currentTime",
     52: "contractDetailsEnd",
     53: "openOrderEnd",

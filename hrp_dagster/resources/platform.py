@@ -3,7 +3,8 @@
 Hands out plain domain objects; holds no logic and no open connection.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import dagster as dg
 from pydantic import Field
 
 from hrp_core.calendar import Clock
+from hrp_core.execution.config import ClientRole
+from hrp_core.execution.ibkr_bars import ConnectingBars
 from hrp_core.ledger.journal import Journal
 from hrp_core.market import PriceSource, source_from_settings
 from hrp_core.models.registry import ModelRegistry
@@ -19,6 +22,7 @@ from hrp_core.portfolio.strategies import load_strategies
 from hrp_core.portfolio.types import Strategy
 from hrp_core.settings import Settings
 from hrp_core.store import Store
+from hrp_dagster.resources.ibkr import IBKRResource
 
 
 @lru_cache(maxsize=4)
@@ -49,8 +53,22 @@ class Platform(dg.ConfigurableResource):
         return Journal(self.settings().journal_path)
 
     def source(self) -> PriceSource:
-        """Return where prices come from."""
+        """Return where prices come from, where that needs no connection.
+
+        Raises:
+            SettingsError: prices come from the broker: use `open_source`.
+        """
         return source_from_settings(self.settings())
+
+    @contextmanager
+    def open_source(self, ibkr: IBKRResource) -> Iterator[PriceSource]:
+        """Yield where prices come from; a connection to the broker is opened when needed, and closed."""
+        settings = self.settings()
+        if settings.price_source != "ibkr":
+            yield source_from_settings(settings)
+            return
+        with ConnectingBars(lambda: ibkr.connect(settings, ClientRole.PRICES)) as bars:
+            yield source_from_settings(settings, bars)
 
     def registry(self) -> ModelRegistry:
         """Return the model registry (opens nothing yet)."""

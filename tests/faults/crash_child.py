@@ -20,6 +20,7 @@ from hrp_core.execution.order_manager import OrderManager, SubmitReport
 from hrp_core.execution.writer_lock import WriterLock
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import Attempt, Execution
+from hrp_core.settings import Settings
 from hrp_core.simgateway.files import GatewayInfo
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -57,7 +58,10 @@ class Installation:
     def config(self) -> BrokerConfig:
         """Return the gateway's endpoint."""
         info = GatewayInfo.read(self.gateway_file)
-        return BrokerConfig(info.host, info.port, 1, info.account, True, self.timeout, simulated=True)
+        library = Settings().ib_library
+        return BrokerConfig(
+            info.host, info.port, 1, info.account, True, self.timeout, simulated=True, library=library
+        )
 
     def clock(self) -> GatewayClock:
         """Return the gateway's clock."""

@@ -47,6 +47,8 @@ FAULTS: dict[str, type[Fault]] = {
         lasting.StaleOpenOrders,
         lasting.PositionLag,
         lasting.OmitExecution,
+        lasting.PriorClose,
+        lasting.Halted,
         lasting.Reject,
         lasting.RefuseAllOrders,
         lasting.ReadOnly,

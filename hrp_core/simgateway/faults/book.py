@@ -71,9 +71,16 @@ class FaultBook:
         for active in [active for active in self._active if isinstance(active.fault, kind)]:
             self._end(active)
 
-    def in_force(self, kind: type[Fault]) -> Fault | None:
-        """Return the oldest fault of a kind; None when there is none."""
-        return next((active.fault for active in self._active if isinstance(active.fault, kind)), None)
+    def in_force(self, kind: type[Fault], about: About = NOTHING) -> Fault | None:
+        """Return the oldest fault of a kind that concerns `about`; None when there is none."""
+        return next(
+            (
+                active.fault
+                for active in self._active
+                if isinstance(active.fault, kind) and active.fault.concerns(about)
+            ),
+            None,
+        )
 
     def take(self, kind: type[F], about: About = NOTHING) -> F | None:
         """Return the fault of a kind that acts on this occasion, and count it; None when none does."""

@@ -5,14 +5,17 @@ acts on it asks the book for its class.
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import ClassVar
 
 from hrp_core.simgateway.faults.base import (
     REQUEST_NAMES,
+    About,
     Fault,
     MessageFault,
     OrderFault,
     RequestFault,
+    amount,
     number,
     text,
 )
@@ -197,6 +200,41 @@ class OmitExecution(Fault):
     )
     rows: ClassVar[str] = "F6"
     n: int = number("1 for the first execution ever", least=1)
+
+
+# --- quotes
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuoteFault(Fault):
+    """A fault of the quotes of one name, until it is lifted."""
+
+    symbol: str = text("whose quotes")
+
+    def concerns(self, about: About) -> bool:
+        """Match the symbol."""
+        return self.symbol == about.symbol
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorClose(QuoteFault):
+    """F33."""
+
+    name: ClassVar[str] = "prior_close"
+    summary: ClassVar[str] = (
+        "quotes of a name have another prior close, as after a split or a renaming overnight"
+    )
+    rows: ClassVar[str] = "F33"
+    price: Decimal = amount("the prior close, USD a share")  # noqa: RUF009
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halted(QuoteFault):
+    """F27."""
+
+    name: ClassVar[str] = "halted"
+    summary: ClassVar[str] = "quotes of a name say that its trading is halted; its orders trade all the same"
+    rows: ClassVar[str] = "F27"
 
 
 # --- orders and fills

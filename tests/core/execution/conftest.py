@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from order_child import Installation
 from order_support import EVENING, BentBroker, connected, engine, tape
+from watch_support import Floor, gateway_floor, in_process_floor
 
 from hrp_core.ledger.journal import Journal
 from hrp_core.simgateway import GatewayServer
 from hrp_core.simgateway.control import GatewayClient
+from hrp_core.store import Store, migrate
 
 
 @pytest.fixture
@@ -43,3 +45,32 @@ def installation(gateway: GatewayServer, tmp_path: Path) -> Installation:
     return Installation(
         gateway.gateway_file, tmp_path / "sim" / "journal.sqlite", tmp_path / "sim" / "broker.lock"
     )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "sim" / "hrp.duckdb")
+    migrate(store)
+    return store
+
+
+@pytest.fixture(params=["in_process", "gateway"])
+def floor(request: pytest.FixtureRequest, tmp_path: Path, store: Store, journal: Journal) -> Floor:
+    """The evening of D, on the in-process broker and on the gateway over a socket; closes of D are stored."""
+    if request.param == "in_process":
+        made = in_process_floor(tmp_path, store, journal)
+    else:
+        installation, control = (request.getfixturevalue(name) for name in ("installation", "control"))
+        made = gateway_floor(tmp_path, store, journal, installation, control)
+    made.store_closes()
+    return made
+
+
+@pytest.fixture
+def wired(
+    tmp_path: Path, store: Store, journal: Journal, installation: Installation, control: GatewayClient
+) -> Floor:
+    """The evening of D on the gateway over a socket; closes of D are stored."""
+    made = gateway_floor(tmp_path, store, journal, installation, control)
+    made.store_closes()
+    return made

@@ -20,6 +20,7 @@ from hrp_core.execution.order_manager import OrderManager
 from hrp_core.execution.writer_lock import WriterLock
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import Attempt, Evidence, Execution
+from hrp_core.settings import Settings
 from hrp_core.simgateway.files import GatewayInfo
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -36,7 +37,9 @@ class Installation:
 
     def config(self) -> BrokerConfig:
         info = GatewayInfo.read(self.gateway_file)
-        return BrokerConfig(info.host, info.port, 1, info.account, simulated=True)
+        return BrokerConfig(
+            info.host, info.port, 1, info.account, simulated=True, library=Settings().ib_library
+        )
 
     def broker(self) -> IBKRBroker:
         return IBKRBroker(self.config(), pacer=Pacer(float("inf")))

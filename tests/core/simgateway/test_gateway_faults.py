@@ -211,6 +211,17 @@ def test_positions_lag_behind_the_fills_by_minutes_of_the_clock(client, control,
     assert [position.position for position in client.ask("reqPositions")] == [10]
 
 
+# --- quotes
+
+
+def test_quotes_of_one_name_have_another_prior_close_or_a_halt(client, control):
+    control.fault("prior_close", symbol="AAPL", price="25.75")
+    control.fault("halted", symbol="KO")
+    aapl, other = client.ask("reqTickers", client.stock("AAPL"), client.stock("KO"))
+    assert (aapl.close, aapl.halted) == (25.75, 0)
+    assert (other.close > 0, other.halted) == (True, 1)
+
+
 # --- the registry
 
 

@@ -265,6 +265,7 @@ def test_bars_of_a_name_the_broker_does_not_know_are_an_error(broker: IBKRBroker
 def test_the_library_is_chosen_by_a_setting(
     gateway: GatewayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("HRP_IB_LIBRARY", raising=False)
     assert broker_config(Settings(home=tmp_path)).library == "ib_insync"
     monkeypatch.setenv("HRP_IB_LIBRARY", "ib_async")
     assert broker_config(Settings(home=tmp_path)).library == "ib_async"

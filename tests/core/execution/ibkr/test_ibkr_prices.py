@@ -12,6 +12,7 @@ from hrp_core.errors import BrokerError
 from hrp_core.execution.broker import Quote, QuoteQuality
 from hrp_core.execution.ibkr_prices import (
     RawDataType,
+    RawHalt,
     RawTick,
     has_figures,
     to_bar,
@@ -64,6 +65,11 @@ def test_a_quote_made_by_anyone_keeps_no_false_price(value: Decimal | None) -> N
 )
 def test_the_broker_says_what_its_prices_are_worth(kind: int, quality: str) -> None:
     assert to_quote("AAPL", [RawDataType(kind), RawTick(4, 100.0)]).quality == quality
+
+
+@pytest.mark.parametrize(("value", "halted"), [(-1, False), (0, False), (1, True), (2, True)])
+def test_a_halt_of_either_kind_is_a_halt(value: float, halted: bool) -> None:
+    assert to_quote("AAPL", [RawTick(9, 98.0), RawHalt(value)]).is_halted is halted
 
 
 def test_an_order_is_priced_from_the_other_side_of_the_market_else_from_the_last_trade() -> None:

@@ -1,13 +1,14 @@
 """What-if orders: what an order would cost, without placing it.
 
-What belongs here: the figures of a preview. Its messages are in `order_messages`.
+What belongs here: the figures of a preview, as pure arithmetic on the account.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from hrp_core.matching import Engine, NewOrder, Order, OrderState, Refusal, Side
 from hrp_core.matching.commission import order_commission
+from hrp_core.matching.engine import Engine
+from hrp_core.matching.orders import NewOrder, Order, OrderState, Refusal, Side
 from hrp_core.money import to_units
 
 

@@ -1,0 +1,164 @@
+"""How fast a basket is journaled and acknowledged, and how long it takes to learn what the broker has.
+
+What belongs here: 500 orders through the real order manager, against the in-process broker and against the
+gateway over a socket, beside as many bare durable commits of sqlite; the same basket paced; a snapshot and
+the book of 1,000 positions with prices.
+"""
+
+import math
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.report import Measurement, report
+from hrp_core.calendar import NEW_YORK, Clock, GatewayClock, nyse
+from hrp_core.execution.broker import Broker
+from hrp_core.execution.config import BrokerConfig
+from hrp_core.execution.ibkr import IBKRBroker
+from hrp_core.execution.ibkr_loop import Pacer
+from hrp_core.execution.order_manager import OrderManager
+from hrp_core.execution.sim_broker import SimBroker
+from hrp_core.execution.sync import sync_broker
+from hrp_core.ledger.journal import Journal
+from hrp_core.ledger.types import OrderStatus
+from hrp_core.matching import Engine, EngineState, Tape
+from hrp_core.portfolio.types import OrderSide, OrderType, Plan, PlannedOrder
+from hrp_core.simgateway import GatewayServer
+
+ORDERS = 500
+POSITIONS = 1_000
+CASH = Decimal(100_000_000)
+D, E = date(2022, 12, 15), date(2022, 12, 16)
+EVENING = datetime(2022, 12, 15, 18, 30, tzinfo=NEW_YORK)
+AFTERNOON = datetime(2022, 12, 16, 17, 45, tzinfo=NEW_YORK)
+IB_MESSAGES_A_SECOND = 50
+SYNC_SECONDS = 2.0
+
+
+def main() -> int:
+    """Measure, print, and return 1 when a claim fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        commits = _bare_commits(home / "bare.sqlite", ORDERS)
+        in_process = _in_process(home / "in_process")
+        lifted, sync = _over_socket(home / "lifted", Pacer(math.inf), ORDERS)
+        paced, _ = _over_socket(home / "paced", Pacer(), ORDERS)
+        _, large_sync = _over_socket(home / "large", Pacer(math.inf), POSITIONS)
+    what = f"{ORDERS} orders journaled and acknowledged"
+    return report(
+        [
+            Measurement(f"{what}, in process", in_process, "s", ORDERS / 500, "500 a second"),
+            Measurement(f"{what}, over a socket, pacing lifted", lifted, "s", ORDERS / 500, "500 a second"),
+            Measurement(
+                f"{what}, paced", paced, "s", 1.2 * ORDERS / IB_MESSAGES_A_SECOND, "50 a second, and a fifth"
+            ),
+            Measurement(f"sync of {ORDERS} positions with prices", sync, "s", SYNC_SECONDS, "limit"),
+            Measurement(f"sync of {POSITIONS} positions with prices", large_sync, "s", SYNC_SECONDS, "limit"),
+            # No claim: what the disk asks for as many transactions, for comparison with the rows above.
+            Measurement(f"{ORDERS} bare durable commits of sqlite", commits, "s", 60.0, "sanity limit"),
+        ]
+    )
+
+
+def _bare_commits(path: Path, count: int) -> float:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, text TEXT)")
+    started = time.perf_counter()
+    for number in range(count):
+        connection.execute("INSERT INTO rows VALUES (?, ?)", (number, "x" * 200))
+    seconds = time.perf_counter() - started
+    connection.close()
+    return seconds
+
+
+def _in_process(folder: Path) -> float:
+    folder.mkdir()
+    engine = Engine(_tape(ORDERS), EngineState.opening(now=EVENING, cash=CASH))
+    with SimBroker(engine, "DU1234567") as broker:
+        return _send(broker, Journal(folder / "journal.sqlite"), broker, ORDERS)
+
+
+def _over_socket(folder: Path, pacer: Pacer, count: int) -> tuple[float, float]:
+    """Return the seconds of sending, and of a sync with quotes and the book after the fills."""
+    folder.mkdir()
+    journal = Journal(folder / "journal.sqlite")
+    with ExitStack() as stack:
+        server = stack.enter_context(GatewayServer(folder / "sim", _tape(count), start=EVENING, cash=CASH))
+        info = server.info
+        config = BrokerConfig(info.host, info.port, 1, info.account, timeout=60, simulated=True)
+        clock = GatewayClock(server.gateway_file)
+        with IBKRBroker(config, pacer=pacer) as broker:
+            sending = _send(broker, journal, clock, count)
+        server.client().advance(AFTERNOON)
+        with IBKRBroker(config, pacer=Pacer(math.inf)) as broker:
+            sync_broker(broker, journal, clock.now(), mode="sim")  # the day's fills, once
+            started = time.perf_counter()
+            seen = sync_broker(broker, journal, clock.now(), mode="sim")
+            quotes = broker.quotes([position.contract for position in seen.snapshot.positions], 30)
+            seconds = time.perf_counter() - started
+            if len(seen.book.holdings) != count or any(quote.last is None for quote in quotes.values()):
+                raise SystemExit(f"{len(seen.book.holdings)} of {count} positions, or a price, are missing")
+    return sending, seconds
+
+
+def _send(broker: Broker, journal: Journal, clock: Clock, count: int) -> float:
+    orders = tuple(
+        PlannedOrder(symbol, OrderSide.BUY, 10, "increase", Decimal(100), OrderType.MARKET, (("HYP", 10),))
+        for symbol in _symbols(count)
+    )
+    contracts = broker.qualify([order.symbol for order in orders])
+    plan = journal.freeze_plan(
+        Plan(D, E, CASH, CASH, (), orders),
+        mode="sim",
+        account=broker.account,
+        contracts=contracts,
+        inputs={},
+        now=clock.now(),
+    )
+    journal.approve(plan.plan_id, by="bench", plan_hash=plan.inputs_hash, now=clock.now())
+    manager = OrderManager(broker, journal, clock=clock, mode="sim", ack_timeout=30)
+    return _timed(lambda: manager.submit_plan(plan.plan_id).count(OrderStatus.SUBMITTED), count)
+
+
+def _timed(work: Callable[[], int], expected: int) -> float:
+    started = time.perf_counter()
+    done = work()
+    seconds = time.perf_counter() - started
+    if done != expected:
+        raise SystemExit(f"{done} of {expected} orders were acknowledged")
+    return seconds
+
+
+def _symbols(count: int) -> list[str]:
+    return [f"S{number:04d}" for number in range(count)]
+
+
+def _tape(count: int) -> Tape:
+    sessions = nyse().between(date(2022, 12, 12), date(2022, 12, 19))
+    return Tape.from_frame(
+        pd.DataFrame(
+            [
+                {
+                    "session": session,
+                    "symbol": symbol,
+                    **dict.fromkeys(("open", "high", "low", "close"), 100.0 + number % 7),
+                    "volume": None,
+                }
+                for session in sessions
+                for number, symbol in enumerate(_symbols(count))
+            ]
+        )
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
