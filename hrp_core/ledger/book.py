@@ -27,10 +27,12 @@ class Holding:
         shares: signed, never zero.
         average_price: entry price by average cost over our own executions, commissions excluded, USD a
             share, six places.
+        since: session in which the holding began; a holding that changes sides begins anew.
     """
 
     shares: int
     average_price: Decimal
+    since: date | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +187,11 @@ class BookFold:
             self.unreported_commissions += 1
         else:
             self._commission_units += to_units(item.commission)
-        self._account.trade(item.contract.symbol, item.side.sign * item.shares, item.price)
+        self._account.trade(item.contract.symbol, item.side.sign * item.shares, item.price, self.as_of)
         parts = _parts(item, self.as_of, allocation, self._progress)
         for part in parts:
             held = self._strategies.setdefault(part.strategy_id, _Positions())
-            held.trade(part.symbol, part.side.sign * part.shares, part.price)
+            held.trade(part.symbol, part.side.sign * part.shares, part.price, self.as_of)
         return parts
 
     def state(self) -> LedgerState:
@@ -210,6 +212,10 @@ def ledger_state(
         shares={symbol: holding.shares for symbol, holding in sorted(holdings.items())},
         strategy_shares={
             name: {symbol: holding.shares for symbol, holding in sorted(held.items())}
+            for name, held in sorted(strategies.items())
+        },
+        held_since={
+            name: {symbol: each.since for symbol, each in sorted(held.items()) if each.since is not None}
             for name, held in sorted(strategies.items())
         },
     )
@@ -316,9 +322,9 @@ class _Positions:
         self.holdings: dict[str, Holding] = {}
         self.realized = Decimal(0)
 
-    def trade(self, symbol: str, signed: int, price: Decimal) -> None:
+    def trade(self, symbol: str, signed: int, price: Decimal, session: date | None = None) -> None:
         """Apply `signed` shares: reducing realizes, increasing averages, crossing zero does both."""
-        held = self.holdings.get(symbol, Holding(0, Decimal(0)))
+        held = self.holdings.get(symbol, Holding(0, Decimal(0), session))
         after = held.shares + signed
         if held.shares * signed < 0:
             closed = min(abs(signed), abs(held.shares))
@@ -330,6 +336,7 @@ class _Positions:
         else:
             return
         if after:
-            self.holdings[symbol] = Holding(after, to_average(average))
+            since = held.since if after * held.shares >= 0 else session
+            self.holdings[symbol] = Holding(after, to_average(average), since)
         else:
             del self.holdings[symbol]

@@ -50,6 +50,10 @@ def plan_content(
         "inputs": inputs,
         "targets": [{field.name: getattr(row, field.name) for field in fields(row)} for row in plan.targets],
         "notes": list(plan.notes),
+        "verdicts": [
+            {field.name: getattr(verdict, field.name) for field in fields(verdict)}
+            for verdict in plan.verdicts
+        ],
     }
 
 
@@ -260,6 +264,7 @@ def load_plan(connection: sqlite3.Connection, plan_id: str) -> FrozenPlan:
         intents=intents,
         targets=tuple(content["targets"]),
         notes=tuple(content["notes"]),
+        verdicts=tuple(content.get("verdicts", ())),
     )
 
 

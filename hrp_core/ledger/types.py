@@ -119,6 +119,7 @@ class FrozenPlan:
         inputs: immutable copy of what the decision was made from (JSON-able).
         inputs_hash: SHA-256 of the canonical JSON of `inputs`, the targets and the orders.
         targets: the rows of target_portfolio as plain data (money and dates as text).
+        verdicts: what the risk rules said, as plain data (the fields of `portfolio.types.Verdict`).
     """
 
     plan_id: str
@@ -137,6 +138,7 @@ class FrozenPlan:
     intents: tuple[Intent, ...]
     targets: tuple[Mapping[str, object], ...] = ()
     notes: tuple[str, ...] = ()
+    verdicts: tuple[Mapping[str, object], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

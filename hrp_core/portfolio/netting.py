@@ -1,8 +1,7 @@
 """From the targets of all strategies to one basket for the account.
 
-What belongs here: the limits that only the whole account can judge (weight of a name, smallest order, cash),
-and the netting of strategies into orders whose allocations sum to the share. What does not: what a strategy
-wants (`construction`).
+What belongs here: cash, sales beyond what the account holds, and the netting of strategies into orders whose
+allocations sum to the share. What does not: what a strategy wants (`construction`), the risk rules (`risk`).
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrp_core.money import from_units, to_units
-from hrp_core.portfolio.construction import Book, Targets, code, fraction
+from hrp_core.portfolio.construction import Book, Targets, code
 from hrp_core.portfolio.types import OrderSide, OrderType, PlannedOrder, PortfolioLimits, Reason
 
 DECREASE = "decrease"
@@ -35,18 +34,6 @@ def apportion(total: int, parts: Sequence[int]) -> list[int]:
     for index in by_remainder[: total - sum(shares)]:
         shares[index] += 1
     return shares
-
-
-def clip_weights(book: Book, targets: Targets, base_units: int, max_position_pct: float) -> Targets:
-    """Cut purchases of a name so that all strategies together hold at most `max_position_pct` of the base.
-
-    Only a holding that stays can bring a name above it; it is not sold for that.
-    """
-    cap_units = max(int(base_units * fraction(max_position_pct)), 0)
-    most = np.where(book.has_price, cap_units // np.maximum(book.price, 1), 0)
-    growth = np.maximum(targets.shares - book.before, 0).sum(axis=0)
-    excess = np.clip(targets.shares.sum(axis=0) - most, 0, growth)
-    return _cut(book, targets, excess, Reason.CLIP_WEIGHT)
 
 
 def keep_account_long(book: Book, targets: Targets) -> Targets:
@@ -120,7 +107,7 @@ def clip_to_cash(
         if affordable * int(book.price[column]) < smallest:
             affordable = 0
         excess[column] = quantity - affordable
-    return _cut(book, targets, excess, Reason.CLIP_CASH)
+    return cut_purchases(book, targets, excess, Reason.CLIP_CASH)
 
 
 def net_orders(
@@ -166,8 +153,8 @@ def _commission(quantity: int, limits: PortfolioLimits) -> int:
     return max(to_units(limits.commission_minimum), to_units(limits.commission_per_share * quantity))
 
 
-def _cut(book: Book, targets: Targets, excess: NDArray[np.int64], reason: Reason) -> Targets:
-    """Take `excess` (shape (n,)) shares from the purchases of each name, shared among its strategies."""
+def cut_purchases(book: Book, targets: Targets, excess: NDArray[np.int64], reason: Reason) -> Targets:
+    """Take `excess` shares, shape (n,), from the purchases of each name, shared among its strategies."""
     shares, reasons = targets.shares.copy(), targets.reason.copy()
     for column in np.flatnonzero(excess).tolist():
         growth = np.maximum(shares[:, column] - book.before[:, column], 0)
