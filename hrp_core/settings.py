@@ -89,6 +89,43 @@ class Settings(BaseSettings):
     limit_gap_pct: float = Field(
         default=0.03, gt=0, lt=1, description="How far a limit is from the close of D, a fraction of it."
     )
+    max_order_pct: float = Field(default=0.15, ge=0, le=1, description="Most of the equity in one order.")
+    max_volume_pct: float = Field(
+        default=0.05, ge=0, le=1, description="Most of what trades in a session (mean of 20) in one order."
+    )
+    max_gross: float = Field(default=1.0, ge=0, le=1, description="Largest gross exposure.")
+    max_net: float = Field(default=1.0, ge=0, le=1, description="Largest net exposure.")
+    max_turnover_pct: float = Field(
+        default=0.50, ge=0, description="Most of the equity traded in a session, purchases and sales."
+    )
+    price_collar_pct: float = Field(
+        default=0.05, ge=0, lt=1, description="Largest distance of a price from the last adjusted close."
+    )
+    sectors_file: Path | None = Field(
+        default=None, description="CSV or Parquet of symbol and sector; without it there is no sector cap."
+    )
+    max_sector_pct: float = Field(default=0.25, ge=0, le=1, description="Most of the equity in one sector.")
+    max_unknown_sector_pct: float = Field(
+        default=0.10, ge=0, le=1, description="Most of the equity in all names of unknown sector."
+    )
+    max_daily_loss_pct: float = Field(
+        default=0.03, ge=0, lt=1, description="Loss of a session that sets the latch to REDUCING."
+    )
+    max_drawdown_pct: float = Field(
+        default=0.15, ge=0, lt=1, description="Loss since the highest value that sets the latch to HALTED."
+    )
+    max_commission_pct: float = Field(
+        default=0.01, ge=0, lt=1, description="Largest commission of an order as a share of it."
+    )
+    restricted: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Names that may be sold and not bought, separated by commas."
+    )
+    band_pct: float = Field(
+        default=0.20, ge=0, lt=1, description="No trade nearer to a target than this share of it."
+    )
+    band_nav_pct: float = Field(
+        default=0.005, ge=0, lt=1, description="No trade nearer to a target than this share of the equity."
+    )
 
     auto_rollback: bool = Field(
         default=False, description="Whether drift that stays moves a model back to its predecessor."
@@ -121,7 +158,7 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field(default="text", description="How log lines look.")
 
-    @field_validator("home", "database", "strategies", "price_files")
+    @field_validator("home", "database", "strategies", "price_files", "sectors_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         """Anchor a relative path at the project root: state must not follow the working directory."""
@@ -130,7 +167,7 @@ class Settings(BaseSettings):
         value = value.expanduser()
         return value if value.is_absolute() else (PROJECT_ROOT / value)
 
-    @field_validator("symbols", mode="before")
+    @field_validator("symbols", "restricted", mode="before")
     @classmethod
     def _split_symbols(cls, value: object) -> object:
         """Take AAPL,MSFT apart; symbols are upper case everywhere, each once."""

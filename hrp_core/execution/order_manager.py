@@ -4,6 +4,7 @@ What belongs here: deciding whether a frozen plan may be sent now, and the publi
 that sends is in `sender`, the comparison with the broker in `sync`, every fact in the journal.
 """
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -16,7 +17,12 @@ from hrp_core.execution.broker import Broker
 from hrp_core.execution.crosses import crosses_waiting, never_sent
 from hrp_core.execution.orders import BrokerNotConnectedError, Order
 from hrp_core.execution.reconcile import describe
-from hrp_core.execution.send_checks import cash_shortfall, require_same_ledger
+from hrp_core.execution.send_checks import (
+    cash_shortfall,
+    over_limits,
+    require_same_ledger,
+    require_sound_plan,
+)
 from hrp_core.execution.send_window import SendAt, SendWindow, send_window
 from hrp_core.execution.sender import Sender, Sending
 from hrp_core.execution.sync import SyncReport, sync_broker
@@ -25,6 +31,8 @@ from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import ExternalPolicy, FrozenPlan, Intent, LatchState, OrderStatus, PlanStatus
 from hrp_core.money import to_average
 from hrp_core.portfolio.types import OrderType
+
+_log = logging.getLogger(__name__)
 
 MANUAL = "MANUAL"
 """Strategy id of an order that belongs to no strategy."""
@@ -39,7 +47,8 @@ class SubmitReport:
         dry_run: nothing was to be sent.
         placed: orderRefs handed to the broker by this call.
         intents: the plan's intents as they stand now.
-        skipped: symbols left unsent because their contract is locked, or only exits may go.
+        skipped: symbols left unsent because their contract is locked, only exits may go, or a limit forbids
+            them.
         stopped: why sending ended early; empty when it did not. What is PENDING is sent by `resume`.
     """
 
@@ -148,6 +157,8 @@ class OrderManager:
         windows = self._require_may_send(plan, crosses)
         if _pending(plan) or crosses:
             require_same_ledger(plan, seen.book, self._journal.book_crosses())
+        if _pending(plan):
+            require_sound_plan(plan)
         if self._dry_run:
             return self._report(plan_id, Sending())
         now = self._clock.now()
@@ -157,6 +168,8 @@ class OrderManager:
         crosses = crosses and windows[OrderType.MARKET].contains(now)
         if not pending and not crosses:
             return self._after(plan_id, Sending())
+        barred = over_limits(plan, pending)
+        pending = [intent for intent in pending if intent.intent_id not in barred]
         # Exits first, so that a basket that stops half-way has reduced, not added.
         pending.sort(key=lambda intent: intent.leg != "decrease")
         epoch = self._journal.acquire_epoch(f"pid {os.getpid()}, {plan_id}", self._clock.now())
@@ -167,6 +180,10 @@ class OrderManager:
         if seen.cash_breaks:
             wait = cash_shortfall(seen.book.cash, values.cash, values.net_liquidation)
         sending = self._sender.send(plan, pending, windows, epoch, exits_only=wait)
+        for intent in plan.intents:
+            if intent.intent_id in barred:
+                _log.warning("%s is not sent: %s", intent.contract.symbol, barred[intent.intent_id])
+                sending.skipped.append(intent.contract.symbol)
         return self._after(plan_id, sending)
 
     def resume(self, plan_id: str) -> SubmitReport:

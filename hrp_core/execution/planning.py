@@ -4,6 +4,7 @@ What belongs here: the order of the steps and the evidence that is frozen with t
 decision itself (`hrp_core.portfolio.decide`), sending (`order_manager`).
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
@@ -14,21 +15,26 @@ from hrp_core.errors import RefusedError
 from hrp_core.execution.broker import Broker
 from hrp_core.execution.sync import sync_broker
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.types import Contract, ExternalPolicy, FrozenPlan, OrderStatus, PlanStatus
+from hrp_core.ledger.types import Contract, ExternalPolicy, FrozenPlan, LatchState, OrderStatus, PlanStatus
 from hrp_core.money import is_price, to_money
 from hrp_core.portfolio.decide import decide, limits_from_settings
+from hrp_core.portfolio.risk import REDUCING, latch_of
 from hrp_core.portfolio.stored import read_signals, session_panel
 from hrp_core.portfolio.types import (
+    NEVER_VALUED,
     LedgerState,
     OrderSide,
+    Performance,
     Plan,
     PortfolioLimits,
+    RuleAction,
     SessionPanel,
     Strategy,
     StrategySignals,
+    SymbolAction,
 )
 from hrp_core.settings import Mode, Settings
-from hrp_core.store import Store
+from hrp_core.store import Store, newest_session, read_table, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +78,75 @@ def plan_session(
         broker, journal, now, mode=settings.mode.value, external=ExternalPolicy(settings.external_orders)
     ).book.state()
     limits = limits_from_settings(settings)
+    performance = read_performance(store, session)
+    # HALTED is the sender's: a plan that a person lets go on must be the one that was made.
+    reducing = journal.latch().state is LatchState.REDUCING
     panel = session_panel(store, session, ledger.shares)
     signals = read_signals(store, session)
     locked = locked_names(journal, panel)
+    controls: Mapping[str, SymbolAction] = {}
     plan, contracts = _decide_tradable(
-        broker, lambda names: decide(panel, signals, ledger, strategies, limits, names), locked
+        broker,
+        lambda names: decide(
+            panel, signals, ledger, strategies, limits, names, controls, performance, reducing=reducing
+        ),
+        locked,
     )
+    set_risk_latch(journal, plan, now)
+    # The rule that sets REDUCING also blocks by itself: planning again, with the latch set, is the same plan.
+    reducing = reducing or latch_of(plan.verdicts) == REDUCING
     frozen = journal.freeze_plan(
         plan,
         mode=settings.mode.value,
         account=broker.account,
         contracts=contracts,
-        inputs=frozen_inputs(panel, signals, ledger, strategies, limits, locked),
+        inputs=frozen_inputs(
+            panel, signals, ledger, strategies, limits, locked, controls, performance, reducing=reducing
+        ),
         now=now,
     )
     if settings.mode is Mode.SIM and frozen.status is PlanStatus.PROPOSED:
         journal.approve(frozen.plan_id, by="sim", plan_hash=frozen.inputs_hash, now=now)
         frozen = journal.plan(frozen.plan_id)
     return PlannedSession(plan, frozen)
+
+
+def read_performance(store: Store, session: date) -> Performance | None:
+    """Return what the account earned up to the close of `session`; None where its NAV is not stored.
+
+    Args:
+        store: holds the table `nav`.
+        session: decision session D, whose close the newest row must be valued at.
+    """
+    if newest_session(store, table("nav")) is None:
+        return NEVER_VALUED
+    rows = read_table(store, table("nav"), columns=["valuation_session", "daily_return", "drawdown"])
+    rows = rows.loc[rows["valuation_session"] <= session]
+    if rows.empty:
+        return NEVER_VALUED
+    newest = rows.loc[rows["valuation_session"] == session]
+    if newest.empty:
+        return None
+    daily, lost = (float(newest[name].iloc[0]) for name in ("daily_return", "drawdown"))
+    return Performance(None if math.isnan(daily) else daily, None if math.isnan(lost) else lost)
+
+
+def set_risk_latch(journal: Journal, plan: Plan, now: datetime) -> None:
+    """Set the latch that the verdicts of a plan ask for; one that is as tight already stays as it is."""
+    asked = latch_of(plan.verdicts)
+    if not asked:
+        return
+    state, current = LatchState(asked), journal.latch().state
+    if current is state or current is LatchState.HALTED:
+        return
+    halts = [each for each in plan.verdicts if each.action is RuleAction.HALT]
+    journal.set_latch(
+        state,
+        by="risk",
+        reason="; ".join(each.reason for each in halts),
+        evidence=f"session {plan.session}: {', '.join(each.rule for each in halts)}",
+        now=now,
+    )
 
 
 def locked_names(journal: Journal, panel: SessionPanel) -> dict[str, Decimal]:
@@ -131,15 +188,25 @@ def frozen_inputs(
     strategies: Sequence[Strategy],
     limits: PortfolioLimits,
     locked: Mapping[str, Decimal],
+    controls: Mapping[str, SymbolAction] | None = None,
+    performance: Performance | None = None,
+    *,
+    reducing: bool = False,
 ) -> Mapping[str, object]:
     """Return everything `decide` was given, as plain data."""
     return {
         **({"locked": dict(locked)} if locked else {}),
+        **({"controls": dict(controls)} if controls else {}),
+        "performance": None if performance is None else asdict(performance),
+        "reducing": reducing,
         "session": panel.session,
         "prices": dict(zip(panel.symbols, panel.close.tolist(), strict=True)),
         "last_prices": {}
         if panel.last_price is None
         else dict(zip(panel.symbols, panel.last_price.tolist(), strict=True)),
+        "traded_values": {}
+        if panel.traded_value is None
+        else dict(zip(panel.symbols, panel.traded_value.tolist(), strict=True)),
         "universe": [
             symbol for symbol, inside in zip(panel.symbols, panel.in_universe, strict=True) if inside
         ],

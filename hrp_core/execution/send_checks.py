@@ -1,17 +1,25 @@
 """What is looked at once more before a basket is sent, beyond its approval and its window.
 
-What belongs here: pure judgements on the frozen plan, the ledger and the broker's cash. What does not:
-sending.
+What belongs here: pure judgements on the frozen plan, the ledger, the broker's cash and prices. What does
+not: sending.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, cast
+
+import numpy as np
 
 from hrp_core.errors import RefusedError
 from hrp_core.execution.reconciliation import suspense_limit
 from hrp_core.ledger.book import Book
 from hrp_core.ledger.types import BookedCross, FrozenPlan, Intent, OrderStatus
+from hrp_core.money import is_price, to_units
+from hrp_core.portfolio.construction import fraction
+from hrp_core.portfolio.netting import INCREASE
+from hrp_core.portfolio.risk import BY_CODE, Basket, frozen_limits
+from hrp_core.portfolio.risk.rules import duplicates
 from hrp_core.portfolio.types import OrderSide
 
 _AT_THE_BROKER = frozenset(
@@ -56,6 +64,80 @@ def require_same_ledger(plan: FrozenPlan, book: Book, crosses: Sequence[BookedCr
         f"plan {plan.plan_id} was decided on other holdings than those of now "
         f"({', '.join(changed) or 'of its strategies'}): nothing was sent. Run predictions_job again"
     )
+
+
+def require_sound_plan(plan: FrozenPlan) -> None:
+    """Refuse a daily plan whose inputs are of another session, or that orders a contract and leg twice.
+
+    Raises:
+        RefusedError: names what is wrong.
+    """
+    stated = plan.inputs.get("session")
+    if stated is not None and stated != plan.session.isoformat():
+        raise RefusedError(
+            f"plan {plan.plan_id} was decided from inputs of session {stated}, not of {plan.session}: "
+            "nothing was sent. Run predictions_job again"
+        )
+    twice = duplicates([(intent.contract.con_id, intent.leg) for intent in plan.intents])
+    if twice.any():
+        named = ", ".join(sorted({plan.intents[place].contract.symbol for place in np.flatnonzero(twice)}))
+        raise RefusedError(
+            f"plan {plan.plan_id} orders {named} twice in the same leg: nothing was sent. Run "
+            "predictions_job again"
+        )
+
+
+def over_limits(
+    plan: FrozenPlan, intents: Sequence[Intent], quotes: Mapping[str, Decimal] | None = None
+) -> dict[str, str]:
+    """Return the entries that the limits frozen with the plan do not allow, with why, by intent id.
+
+    The rules and their functions are those of planning (docs/risk-rules.md). Exits are never held back.
+
+    Args:
+        plan: with its limits; one that states none (a single order) is not judged here.
+        intents: of the plan.
+        quotes: what the broker says of a name (its own close, or a quote), USD a share by symbol; names
+            without one are compared with nothing.
+    """
+    entries = [intent for intent in intents if intent.leg == INCREASE]
+    stated = cast("Mapping[str, Any] | None", plan.inputs.get("limits"))
+    if stated is None or not entries:
+        return {}
+    limits = frozen_limits(stated)
+    reference = np.array([to_units(intent.reference_price or 0) for intent in entries], dtype=np.int64)
+    price = np.array(
+        [to_units(intent.limit_price or intent.reference_price or 0) for intent in entries], dtype=np.int64
+    )
+    seen = {symbol: to_units(quote) for symbol, quote in (quotes or {}).items() if is_price(quote)}
+    quoted = np.array(
+        [seen.get(intent.contract.symbol, own) for intent, own in zip(entries, reference, strict=True)],
+        dtype=np.int64,
+    )
+    nothing = np.zeros_like(price)
+    basket = Basket(
+        held=nothing,
+        after=np.array([intent.quantity for intent in entries], dtype=np.int64),
+        price=reference,
+        value_price=reference,
+        order_price=price,
+        reference=reference,
+        traded_value=np.full(price.shape, np.nan),
+        sector=None,
+        working=nothing,
+        base_units=max(int(to_units(plan.equity) * fraction(limits.capital)), 0),
+    )
+    found: dict[str, str] = {}
+    for judged in (basket, replace(basket, order_price=quoted)):
+        for rule in (BY_CODE[code] for code in ("price_collar", "max_order_pct")):
+            ruling = None if rule.judge is None else rule.judge(judged, limits)
+            if ruling is None:
+                continue
+            for place in np.flatnonzero(ruling.allowed < judged.purchase).tolist():
+                missing = ruling.missing is not None and ruling.missing[place]
+                why = ruling.missing_reason if missing else ruling.reason
+                found.setdefault(entries[place].intent_id, f"{rule.code}: {why}")
+    return found
 
 
 def cash_shortfall(ledger: Decimal, broker: Decimal, net_liquidation: Decimal) -> str:

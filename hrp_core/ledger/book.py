@@ -26,10 +26,12 @@ class Holding:
         shares: signed, never zero.
         average_price: entry price by average cost over our own executions, commissions excluded, USD a
             share, six places.
+        since: session in which the holding began; a holding that changes sides begins anew.
     """
 
     shares: int
     average_price: Decimal
+    since: date | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +229,7 @@ class BookFold:
             self.unreported_commissions += 1
         else:
             self._commission_units += to_units(item.commission)
-        self._account.trade(item.contract.symbol, item.side.sign * item.shares, item.price)
+        self._account.trade(item.contract.symbol, item.side.sign * item.shares, item.price, self.as_of)
         parts = parts_of(item, self.as_of, allocation, self._progress)
         self._give(parts)
         self.fills += parts
@@ -258,7 +260,9 @@ class BookFold:
     def _give(self, parts: Sequence[FillPart]) -> None:
         for part in parts:
             name, signed = part.strategy_id, part.side.sign * part.shares
-            self._strategies.setdefault(name, _Positions()).trade(part.symbol, signed, part.price)
+            self._strategies.setdefault(name, _Positions()).trade(
+                part.symbol, signed, part.price, part.session
+            )
             self._spent[name] = self._spent.get(name, 0) + signed * to_units(part.price)
             self._paid[name] = self._paid.get(name, 0) + to_units(part.commission or 0)
 
@@ -298,6 +302,10 @@ def ledger_state(
             name: {symbol: holding.shares for symbol, holding in sorted(held.items())}
             for name, held in sorted(strategies.items())
         },
+        held_since={
+            name: {symbol: each.since for symbol, each in sorted(held.items()) if each.since is not None}
+            for name, held in sorted(strategies.items())
+        },
     )
 
 
@@ -308,9 +316,9 @@ class _Positions:
         self.holdings: dict[str, Holding] = {}
         self.realized = Decimal(0)
 
-    def trade(self, symbol: str, signed: int, price: Decimal) -> None:
+    def trade(self, symbol: str, signed: int, price: Decimal, session: date | None = None) -> None:
         """Apply `signed` shares: reducing realizes, increasing averages, crossing zero does both."""
-        held = self.holdings.get(symbol, Holding(0, Decimal(0)))
+        held = self.holdings.get(symbol, Holding(0, Decimal(0), session))
         after = held.shares + signed
         if held.shares * signed < 0:
             closed = min(abs(signed), abs(held.shares))
@@ -322,6 +330,7 @@ class _Positions:
         else:
             return
         if after:
-            self.holdings[symbol] = Holding(after, to_average(average))
+            since = held.since if after * held.shares >= 0 else session
+            self.holdings[symbol] = Holding(after, to_average(average), since)
         else:
             del self.holdings[symbol]

@@ -16,6 +16,7 @@ import pandas as pd
 from hrp_core.errors import DataError
 from hrp_core.ledger.book import Book, Holding
 from hrp_core.money import is_price, to_money
+from hrp_core.portfolio.types import NEVER_VALUED, Performance
 
 _POSITION_COLUMNS = (
     "session",
@@ -212,3 +213,34 @@ def _drawdown(returns: Sequence[float | None]) -> float:
     wealth = list(accumulate((1.0 + (value or 0.0) for value in returns), mul, initial=1.0))
     peak = max(wealth)
     return 1.0 - wealth[-1] / peak
+
+
+class Returns:
+    """Returns and drawdown of an account while it runs, by the arithmetic of `nav_row`.
+
+    Args:
+        cash: USD at the start.
+    """
+
+    def __init__(self, cash: Decimal) -> None:
+        self._base = cash
+        self._wealth = self._peak = 1.0
+        self._newest: float | None = None
+        self._valued = False
+
+    def add_flow(self, amount: Decimal) -> None:
+        """Count a deposit or withdrawal (USD, signed), as arriving before the next session."""
+        self._base += amount
+
+    def add_nav(self, nav: Decimal) -> None:
+        """Count the NAV after a session, USD."""
+        self._newest = float(nav / self._base - 1) if self._base > 0 else None
+        self._wealth *= 1.0 + (self._newest or 0.0)
+        self._peak = max(self._peak, self._wealth)
+        self._base, self._valued = nav, True
+
+    def performance(self) -> Performance:
+        """Return what was earned so far."""
+        if not self._valued:
+            return NEVER_VALUED
+        return Performance(self._newest, 1.0 - self._wealth / self._peak)

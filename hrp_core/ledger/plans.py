@@ -60,6 +60,10 @@ def plan_content(
             }
             for cross in plan.crosses
         ],
+        "verdicts": [
+            {field.name: getattr(verdict, field.name) for field in fields(verdict)}
+            for verdict in plan.verdicts
+        ],
     }
 
 
@@ -261,6 +265,7 @@ def load_plan(connection: sqlite3.Connection, plan_id: str) -> FrozenPlan:
         targets=tuple(content["targets"]),
         notes=tuple(content["notes"]),
         crosses=tuple(_cross_of(cross) for cross in content.get("crosses", ())),
+        verdicts=tuple(content.get("verdicts", ())),
     )
 
 

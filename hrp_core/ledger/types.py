@@ -120,6 +120,7 @@ class FrozenPlan:
         inputs_hash: SHA-256 of the canonical JSON of `inputs`, the targets and the orders.
         targets: the rows of target_portfolio as plain data (money and dates as text).
         crosses: what its strategies take from one another; it counts once the plan is sent.
+        verdicts: what the risk rules said, as plain data (the fields of `portfolio.types.Verdict`).
     """
 
     plan_id: str
@@ -139,6 +140,7 @@ class FrozenPlan:
     targets: tuple[Mapping[str, object], ...] = ()
     notes: tuple[str, ...] = ()
     crosses: tuple[Cross, ...] = ()
+    verdicts: tuple[Mapping[str, object], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

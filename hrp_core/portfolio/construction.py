@@ -1,9 +1,9 @@
 """From signals to target shares, before the limits of the whole basket.
 
-What belongs here: which names, which weight, how many whole shares, and which holdings stay because
-something is missing. Arrays of strategies x symbols; money in integer ten-thousandths of a dollar, so that a
-floor never hangs on the last bit of a float. What does not: netting and cash (`netting`), reading the inputs
-(`decide`).
+What belongs here: which names, which weight, how many whole shares, which holdings stay because something is
+missing, and what is not worth a trade. Arrays of strategies x symbols; money in integer ten-thousandths of a
+dollar, so that a floor never hangs on the last bit of a float. What does not: netting and cash (`netting`),
+limits of the whole basket (`risk`), reading the inputs (`decide`).
 """
 
 from collections.abc import Sequence
@@ -39,6 +39,13 @@ class Book:
         capital: S shares of the base that each strategy may use.
         holds: S reasons why a strategy keeps all it has; None: it trades.
         locked: shape (n,), names in which nothing may be ordered; None: there are none.
+        frozen: shape (n,), likewise because a person said so.
+        restricted: shape (n,), names that may be sold and not bought.
+        leaving: shape (n,), names that a person wants sold, whoever holds them.
+        young: shape (S, n), holdings that may not be reduced for their score yet.
+        turnover: by strategy, when a difference is worth a trade, and its own tighter limits; None: always,
+            and there are none.
+        overdrawn: whether cash is below zero; then the band holds back no sale.
     """
 
     price: Shares
@@ -50,11 +57,36 @@ class Book:
     capital: Sequence[Fraction]
     holds: Sequence[Reason | None]
     locked: Flags | None = None
+    frozen: Flags | None = None
+    restricted: Flags | None = None
+    leaving: Flags | None = None
+    young: Flags | None = None
+    turnover: "Sequence[Turnover] | None" = None
+    overdrawn: bool = False
 
     @property
     def has_price(self) -> Flags:
         """Which names have a price, shape (n,)."""
         return self.price > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Turnover:
+    """When one strategy leaves a holding as it is, and its own limits where they are tighter.
+
+    Attributes:
+        band: share of a name's target.
+        band_units: smallest difference whatever the target, ten-thousandths of a dollar.
+        max_positions: most names of the strategy; None: as the account.
+        max_position_pct: most of the strategy's capital in one name; None: as the account.
+        retired: the strategy sells what it holds.
+    """
+
+    band: Fraction = Fraction(0)
+    band_units: int = 0
+    max_positions: int | None = None
+    max_position_pct: Fraction | None = None
+    retired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +126,8 @@ def build_targets(book: Book, base_units: int, max_positions: int, max_position_
 
     A name's weight is min(max_position_pct, 1/n) of the strategy's share of the base, n being the names it is
     to hold; shares are whole, rounded down. What is missing sells nothing: a held name without a score or a
-    price keeps its shares, and so does everything of a strategy that has a reason in `holds`.
+    price keeps its shares, and so does everything of a strategy that has a reason in `holds`. A holding near
+    enough to its target stays as it is (`turnover`); an entry and an exit always pass.
 
     Args:
         book: the inputs.
@@ -102,12 +135,22 @@ def build_targets(book: Book, base_units: int, max_positions: int, max_position_
         max_positions: most names of the account; the strongest go first.
         max_position_pct: most of the base in one name, 0 to 1.
     """
+    nothing = np.zeros(book.price.shape, dtype=bool)
+    frozen = nothing if book.frozen is None else book.frozen
+    locked = frozen if book.locked is None else book.locked | frozen
+    restricted = nothing if book.restricted is None else book.restricted
+    ordered = nothing if book.leaving is None else book.leaving
+    turnover = book.turnover or [Turnover()] * len(book.holds)
     trades = np.array([hold is None for hold in book.holds], dtype=bool)[:, None]
+    waits = np.array([hold is Reason.HOLD_SCHEDULE for hold in book.holds], dtype=bool)[:, None]
+    retired = np.array([each.retired for each in turnover], dtype=bool)[:, None]
+    trades &= ~retired
     held = book.before != 0
+    young = held & (np.zeros_like(held) if book.young is None else book.young)
     scored = np.isfinite(book.prediction)
-    locked = np.zeros(book.price.shape, dtype=bool) if book.locked is None else book.locked
-    wanted = trades & scored & (book.signal > 0) & ~book.removed
-    tradable = book.has_price & (book.in_universe | held)
+    wanted = trades & scored & (book.signal > 0) & ~book.removed & ~ordered
+    may_grow = book.in_universe & ~restricted
+    tradable = book.has_price & (may_grow | held)
 
     reason = np.full(book.before.shape, NO_REASON, dtype=np.int8)
     for row, hold in enumerate(book.holds):
@@ -115,36 +158,64 @@ def build_targets(book: Book, base_units: int, max_positions: int, max_position_
             reason[row, held[row]] = code(hold)
     reason[trades & held & ~scored] = code(Reason.HOLD_NO_SCORE)
     unpriced = trades & scored & ~book.has_price
-    reason[unpriced & held] = code(Reason.HOLD_NO_PRICE)
+    reason[(unpriced | retired | ordered) & held & ~book.has_price] = code(Reason.HOLD_NO_PRICE)
     reason[unpriced & wanted & ~held] = code(Reason.SKIP_NO_PRICE)
     reason[wanted & book.has_price & ~tradable] = code(Reason.SKIP_NOT_IN_UNIVERSE)
+    reason[wanted & book.has_price & ~tradable & restricted] = code(Reason.SKIP_RESTRICTED)
 
     shares = book.before.copy()
-    leaving = trades & held & book.removed & book.has_price & ~locked
+    free = held & book.has_price & ~locked
+    gone = free & book.removed & (trades | waits)
+    leaving = gone | (free & (ordered | retired))
     # Whether its order was filled is not known, so a locked name takes a place as if it was.
-    reason[trades & (held | wanted) & locked] = code(Reason.HOLD_LOCKED)
+    shut = (held & (trades | ordered | retired)) | wanted
+    reason[shut & locked] = code(Reason.HOLD_LOCKED)
+    reason[shut & frozen] = code(Reason.HOLD_FROZEN)
     decided = (trades & scored & book.has_price & ~locked) | leaving
+    stays = (held & ~decided).any(axis=0) | (young & ~leaving).any(axis=0) | locked
+    too_young = young & decided & ~leaving & ~wanted
+    decided &= ~too_young
+    reason[too_young] = code(Reason.HOLD_MIN_HOLDING)
     shares[decided] = 0
     reason[decided & held & ~wanted] = code(Reason.EXIT)
-    reason[leaving] = code(Reason.EXIT_REMOVED)
+    reason[gone] = code(Reason.EXIT_REMOVED)
+    reason[free & retired] = code(Reason.EXIT_RETIRED)
+    reason[free & ordered] = code(Reason.EXIT_ORDERED)
 
-    stays = (held & ~decided).any(axis=0) | locked
     candidate = wanted & tradable & ~locked
-    chosen = _choose_names(book.prediction, candidate, held.any(axis=0), stays, max_positions)
-    reason[candidate & ~chosen] = code(Reason.DROP_MAX_POSITIONS)
+    chosen = choose_names(book.prediction, candidate, held.any(axis=0), stays, max_positions)
     selected = candidate & chosen
+    for row, each in enumerate(turnover):
+        if each.max_positions is not None:
+            own, mine = slice(row, row + 1), held[row] & (shares[row] != 0) | young[row]
+            selected[row] &= choose_names(
+                book.prediction[own], selected[own], held[row], mine, each.max_positions
+            )
+    dropped = candidate & ~selected
+    reason[dropped] = code(Reason.DROP_MAX_POSITIONS)
+    shares[dropped & young] = book.before[dropped & young]
 
     # A wanted name that only lacks a price today keeps its place in n: the others must not grow into it.
     names = selected.sum(axis=1) + (wanted & ((held & ~book.has_price) | locked)).sum(axis=1)
-    cap = fraction(max_position_pct)
     for row in np.flatnonzero(selected.any(axis=1)).tolist():
+        each = turnover[row]
+        own_cap = each.max_position_pct
+        cap = fraction(max_position_pct) if own_cap is None else own_cap
         weight = min(cap, Fraction(1, int(names[row]))) * book.capital[row]
         budget = max(int(base_units * weight), 0)
-        columns = selected[row]
-        sized = budget // book.price[columns]
-        may_grow = book.in_universe[columns]
-        shares[row, columns] = np.where(may_grow, sized, np.minimum(sized, book.before[row, columns]))
-        reason[row, columns] = code(Reason.SIGNAL)
+        columns = np.flatnonzero(selected[row])
+        price, before = book.price[columns], book.before[row, columns]
+        sized = budget // price
+        sized = np.where(may_grow[columns], sized, np.minimum(sized, before))
+        sized = np.where(young[row, columns], np.maximum(sized, before), sized)
+        width = max(int(each.band * budget), each.band_units)
+        near = (before > 0) & (sized > 0) & (sized != before) & (np.abs(sized - before) * price < width)
+        if book.overdrawn:
+            near &= sized > before
+        shares[row, columns] = np.where(near, before, sized)
+        reason[row, columns] = np.where(near, code(Reason.HOLD_BAND), code(Reason.SIGNAL))
+        barred = restricted[columns] & book.in_universe[columns] & (budget // price > before) & ~near
+        reason[row, columns[barred]] = code(Reason.SKIP_RESTRICTED)
     return Targets(shares, reason)
 
 
@@ -161,7 +232,7 @@ def strength(prediction: NDArray[np.float64], candidate: Flags) -> Shares:
     return np.where(candidate, place, n).min(axis=0, initial=n)
 
 
-def _choose_names(
+def choose_names(
     prediction: NDArray[np.float64], candidate: Flags, held: Flags, stays: Flags, max_positions: int
 ) -> Flags:
     """Return which symbols the account is to hold for a signal, shape (n,).

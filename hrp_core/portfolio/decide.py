@@ -1,67 +1,70 @@
 """The decision of one session: pure, the same in the daily run and in replay.
 
-What belongs here: putting the inputs into one order, valuing the account, judging whether each strategy's
-predictions are complete, and wording the result. What does not: the rules of sizing (`construction`) and of
-the basket (`netting`); reading or storing anything.
+What belongs here: valuing the account, the order of the steps, and wording the result. What does not: the
+order of the inputs (`inputs`), the rules of sizing (`construction`), the risk rules (`risk`), the basket
+(`netting`); reading or storing anything.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import fields
 from decimal import Decimal
-from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hrp_core.errors import DataError, NotReadyError
+from hrp_core.errors import SettingsError
 from hrp_core.money import from_units, to_units
 from hrp_core.portfolio.construction import (
     NO_REASON,
     REASONS,
     Book,
-    Shares,
     Targets,
+    Turnover,
     build_targets,
     fraction,
-    to_price_units,
 )
-from hrp_core.portfolio.netting import (
-    clip_to_cash,
-    clip_weights,
-    drop_small_orders,
-    keep_account_long,
-    net_crosses,
-    net_orders,
-)
+from hrp_core.portfolio.inputs import Market, read_market, read_rows
+from hrp_core.portfolio.netting import keep_account_long, net_crosses, net_orders, order_prices
+from hrp_core.portfolio.risk import Facts, apply_rules
+from hrp_core.portfolio.sectors import read_sectors
 from hrp_core.portfolio.strategies import check_capital
 from hrp_core.portfolio.types import (
+    STRATEGY_LIMITS,
+    SWITCHABLE,
     LedgerState,
     OrderType,
+    Performance,
     Plan,
     PortfolioLimits,
     Reason,
     SessionPanel,
     Strategy,
     StrategySignals,
+    SymbolAction,
     TargetRow,
 )
 from hrp_core.settings import Settings
 
-_CHANGED_LATER = (Reason.CLIP_SHORT, Reason.DROP_SMALL_ORDER, Reason.CLIP_WEIGHT, Reason.CLIP_CASH)
+_CHANGED_LATER = frozenset(
+    reason for reason in Reason if reason.name.startswith(("CLIP_", "BLOCK_", "DROP_SMALL", "DROP_COMM"))
+)
 
 
 def limits_from_settings(settings: Settings) -> PortfolioLimits:
-    """Return the limits that the settings state."""
-    return PortfolioLimits(
-        max_positions=settings.max_positions,
-        max_position_pct=settings.max_position_pct,
-        min_order_value=settings.min_order_value,
-        cash_buffer_pct=settings.cash_buffer_pct,
-        min_coverage=settings.min_coverage,
-        capital=settings.capital,
-        order_type=OrderType(settings.order_type),
-        limit_gap_pct=settings.limit_gap_pct,
-    )
+    """Return the limits that the settings state; reads the file of sectors where there is one.
+
+    Raises:
+        SettingsError: the file of sectors cannot be read.
+    """
+    stated = {
+        item.name: getattr(settings, item.name)
+        for item in fields(PortfolioLimits)
+        if item.name not in ("sectors", "commission_per_share", "commission_minimum")
+    }
+    for name in SWITCHABLE:
+        stated[name] = stated[name] or None
+    stated["order_type"] = OrderType(settings.order_type)
+    sectors = None if settings.sectors_file is None else read_sectors(settings.sectors_file)
+    return PortfolioLimits(sectors=sectors, **stated)
 
 
 def decide(
@@ -71,6 +74,10 @@ def decide(
     strategies: Sequence[Strategy],
     limits: PortfolioLimits,
     locked: Mapping[str, Decimal] | None = None,
+    controls: Mapping[str, SymbolAction] | None = None,
+    performance: Performance | None = None,
+    *,
+    reducing: bool = False,
 ) -> Plan:
     """Return the targets of every strategy and the account's basket for one session.
 
@@ -86,43 +93,72 @@ def decide(
         panel: market after the close of D; holds each symbol that the ledger holds.
         signals: at most one a strategy; of strategies that are not among `strategies` they are left aside.
         ledger: account before the basket.
-        strategies: deployed and paused ones.
+        strategies: deployed, paused and retired ones.
         limits: limits of the account.
         locked: names with an order of unknown fate, each with the USD it may still cost (0 for a sale): they
             keep their shares, take a place, and the cash stays set aside.
+        controls: what a person decided about names, in force on D.
+        performance: what the account earned; None: not known, which blocks purchases while a loss limit is
+            set (`NEVER_VALUED` is an account without a NAV so far).
+        reducing: whether the latch lets only exits go.
 
     Raises:
         NotReadyError: a held name has no price, now or earlier, so that the account has no value.
         DataError: the inputs contradict each other (shares that do not sum up, symbols twice, shapes that
             differ, fills after D).
-        SettingsError: the strategies' capital weights sum to more than 1.
+        SettingsError: the strategies' capital weights sum to more than 1, or a strategy's own limit is looser
+            than the account's.
     """
     check_capital(strategies)
-    locked = locked or {}
-    market = _market(panel, ledger)
-    rows = _rows(market, signals, ledger, strategies, limits)
+    check_own_limits(strategies, limits)
+    locked, controls = locked or {}, controls or {}
+    market = read_market(panel, ledger)
+    rows = read_rows(market, panel.session, signals, ledger, strategies, limits)
+    before = np.stack([row.before for row in rows]) if rows else market.empty_rows(np.int64)
+    cash_units = to_units(ledger.cash)
+    equity_units = cash_units + int(before.sum(axis=0) @ market.value_price)
+    base_units = max(int(equity_units * fraction(limits.capital)), 0)
+    reserve_units = equity_units - int(base_units * (1 - fraction(limits.cash_buffer_pct)))
+    reserve_units += to_units(sum(locked.values(), Decimal(0)))
+    no_buy = [name for name, action in controls.items() if action is SymbolAction.NO_BUY]
     book = Book(
         price=market.price,
         in_universe=market.in_universe,
-        removed=np.array([symbol in panel.removed for symbol in market.symbols], dtype=bool),
-        before=np.stack([row.before for row in rows]) if rows else market.empty_rows(np.int64),
+        removed=market.flags(panel.removed),
+        before=before,
         prediction=np.stack([row.prediction for row in rows]) if rows else market.empty_rows(np.float64),
         signal=np.stack([row.signal for row in rows]) if rows else market.empty_rows(np.float64),
         capital=[row.capital for row in rows],
         holds=[row.hold for row in rows],
-        locked=np.isin(np.array(market.symbols, dtype=str), list(locked)),
+        locked=market.flags(locked),
+        frozen=market.flags(name for name, action in controls.items() if action is SymbolAction.FREEZE),
+        restricted=market.flags([*limits.restricted, *no_buy]),
+        leaving=market.flags(name for name, action in controls.items() if action is SymbolAction.EXIT),
+        young=np.stack([row.young for row in rows]) if rows else market.empty_rows(np.bool_),
+        turnover=[_turnover(row.strategy, limits, base_units) for row in rows],
+        overdrawn=cash_units < 0,
     )
-    cash_units = to_units(ledger.cash)
-    equity_units = cash_units + int(book.before.sum(axis=0) @ market.value_price)
-    base_units = max(int(equity_units * fraction(limits.capital)), 0)
-    reserve_units = equity_units - int(base_units * (1 - fraction(limits.cash_buffer_pct)))
-    reserve_units += to_units(sum(locked.values(), Decimal(0)))
-
     wanted = build_targets(book, base_units, limits.max_positions, limits.max_position_pct)
-    targets = keep_account_long(book, wanted)
-    targets = clip_weights(book, targets, base_units, limits.max_position_pct)
-    targets = drop_small_orders(book, targets, limits.min_order_value)
-    targets = clip_to_cash(book, targets, cash_units, reserve_units, limits)
+    working = np.zeros(len(market.symbols), dtype=np.int64)
+    for name in locked.keys() & market.position.keys():
+        working[market.position[name]] = to_units(locked[name])
+    facts = Facts(
+        symbols=market.symbols,
+        strategy_ids=[row.strategy_id for row in rows],
+        value_price=market.value_price,
+        order_price=order_prices(market.price, limits),
+        reference=market.value_price,
+        traded_value=market.traded_value,
+        working=working,
+        working_elsewhere=to_units(sum(locked.values(), Decimal(0))) - int(working.sum()),
+        base_units=base_units,
+        cash_units=cash_units,
+        reserve_units=reserve_units,
+        performance=performance,
+        reducing=reducing,
+        own=[{} if row.strategy is None else row.strategy.limits for row in rows],
+    )
+    targets, verdicts = apply_rules(book, keep_account_long(book, wanted), facts, limits)
 
     ids = [row.strategy_id for row in rows]
     notes = _undeployed_signals(signals, strategies)
@@ -137,186 +173,40 @@ def decide(
         orders=net_orders(market.symbols, ids, book, targets, limits),
         notes=tuple(notes),
         crosses=net_crosses(market.symbols, ids, book, targets),
+        verdicts=(*(row.stale for row in rows if row.stale is not None), *verdicts),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Market:
-    """The panel in the order of its symbols, prices in ten-thousandths of a dollar (0 = none)."""
+def check_own_limits(strategies: Iterable[Strategy], limits: PortfolioLimits) -> None:
+    """Refuse a strategy whose own limit is looser than the account's.
 
-    symbols: tuple[str, ...]
-    price: Shares
-    value_price: Shares
-    in_universe: NDArray[np.bool_]
-    expected: NDArray[np.bool_]
-    position: Mapping[str, int]
-
-    def empty_rows(self, kind: type) -> NDArray:
-        return np.empty((0, len(self.symbols)), dtype=kind)
-
-    def locate(self, symbols: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Return which of `symbols` the market knows, and the places of those."""
-        own, asked = np.array(self.symbols, dtype=str), np.array(symbols, dtype=str)
-        known = np.isin(asked, own)
-        return known, np.searchsorted(own, asked[known]).astype(np.int64)
+    Raises:
+        SettingsError: names the strategy and the limit.
+    """
+    for strategy in strategies:
+        for name in STRATEGY_LIMITS:
+            account, own = getattr(limits, name), strategy.limits.get(name)
+            if own is not None and account is not None and own > account:
+                raise SettingsError(
+                    f"strategy {strategy.strategy_id}: its limit {name} is {own}, looser than the account's "
+                    f"{account} (HRP_{name.upper()}); a strategy may only be stricter. Lower it in its file"
+                )
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One strategy's inputs, aligned with the symbols of the market."""
-
-    strategy_id: str
-    before: Shares
-    prediction: NDArray[np.float64]
-    signal: NDArray[np.float64]
-    capital: Fraction
-    hold: Reason | None
-    notes: tuple[str, ...]
-
-
-def _market(panel: SessionPanel, ledger: LedgerState) -> _Market:
-    """Return the panel in canonical order, having checked it against the ledger."""
-    n = len(panel.symbols)
-    last = panel.close if panel.last_price is None else panel.last_price
-    if len(set(panel.symbols)) != n or any(
-        array.shape != (n,) for array in (panel.close, panel.in_universe, last)
-    ):
-        raise DataError(
-            f"panel of {panel.session}: symbols occur twice or its arrays differ in length; rebuild it"
-        )
-    if ledger.as_of is not None and ledger.as_of > panel.session:
-        raise DataError(
-            f"the ledger holds fills up to {ledger.as_of}, after session {panel.session}; decide with the "
-            "ledger as it stood then"
-        )
-    held: dict[str, int] = {}
-    for shares in ledger.strategy_shares.values():
-        for symbol, quantity in shares.items():
-            held[symbol] = held.get(symbol, 0) + quantity
-    account = {symbol: quantity for symbol, quantity in ledger.shares.items() if quantity}
-    if {symbol: quantity for symbol, quantity in held.items() if quantity} != account:
-        wrong = sorted(
-            symbol for symbol in held.keys() | account.keys() if held.get(symbol, 0) != account.get(symbol, 0)
-        )
-        raise DataError(
-            f"the strategies' shares do not sum to the account's in {', '.join(wrong)}; rebuild the book "
-            "from the journal before planning"
-        )
-    missing = sorted(held.keys() - set(panel.symbols))
-    if missing:
-        raise DataError(
-            f"panel of {panel.session} lacks held names: {', '.join(missing)}; build it with them"
-        )
-    order = np.argsort(np.array(panel.symbols, dtype=str), kind="stable")
-    symbols = tuple(panel.symbols[index] for index in order)
-    price = to_price_units(panel.close[order])
-    value_price = np.where(price > 0, price, to_price_units(last[order]))
-    position = {symbol: index for index, symbol in enumerate(symbols)}
-    worthless = sorted(symbol for symbol in account if not value_price[position[symbol]])
-    if worthless:
-        raise NotReadyError(
-            f"no price for {', '.join(worthless)}, held, on {panel.session} or before: the account cannot be "
-            "valued; load their prices, then plan again"
-        )
-    expected = panel.in_universe if panel.expected is None else panel.expected
-    return _Market(symbols, price, value_price, panel.in_universe[order], expected[order], position)
-
-
-def _rows(
-    market: _Market,
-    signals: Sequence[StrategySignals],
-    ledger: LedgerState,
-    strategies: Sequence[Strategy],
-    limits: PortfolioLimits,
-) -> list[_Row]:
-    """Return one row a strategy that is deployed or holds something, sorted by id."""
-    by_id = {strategy.strategy_id: strategy for strategy in strategies}
-    said = {each.strategy_id: each for each in signals}
-    if len(by_id) != len(strategies) or len(said) != len(signals):
-        raise DataError("a strategy, or the signals of one, are given twice; each strategy needs one")
-    holders = {name for name, shares in ledger.strategy_shares.items() if any(shares.values())}
-    rows = []
-    for strategy_id in sorted(by_id.keys() | holders):
-        before = np.zeros(len(market.symbols), dtype=np.int64)
-        for symbol, quantity in ledger.strategy_shares.get(strategy_id, {}).items():
-            before[market.position[symbol]] = quantity
-        strategy = by_id.get(strategy_id)
-        rows.append(
-            _row(market, strategy_id, strategy, said.get(strategy_id), before, fraction(limits.min_coverage))
-        )
-    return rows
-
-
-def _row(
-    market: _Market,
-    strategy_id: str,
-    strategy: Strategy | None,
-    said: StrategySignals | None,
-    before: Shares,
-    min_coverage: Fraction,
-) -> _Row:
-    prediction = np.full(len(market.symbols), np.nan)
-    signal = np.zeros(len(market.symbols))
-    asked = np.zeros(len(market.symbols), dtype=bool)
-    notes: list[str] = []
-    if said is not None:
-        _check_signals(said)
-        known, places = market.locate(said.symbols)
-        prediction[places], signal[places], asked[places] = said.prediction[known], said.signal[known], True
-        prediction[~np.isfinite(prediction)] = np.nan
-        if not known.all():
-            notes.append(
-                f"{strategy_id}: {int((~known).sum())} scored names are not in the panel and left aside"
-            )
-        if (signal < 0).any():
-            notes.append(f"{strategy_id}: {int((signal < 0).sum())} short signals; the account is long-only")
-
-    hold: Reason | None = None
+def _turnover(strategy: Strategy | None, limits: PortfolioLimits, base_units: int) -> Turnover:
+    """Return when a strategy leaves a holding as it is, and its own limits on names and weights."""
     if strategy is None:
-        hold, why = Reason.HOLD_UNDEPLOYED, "is not deployed any more"
-    elif strategy.paused:
-        hold, why = Reason.HOLD_PAUSED, "is paused"
-    else:
-        why = _incompleteness(market, said is not None, asked, prediction, before, min_coverage)
-        hold = Reason.HOLD_INCOMPLETE if why else None
-    if hold is not None:
-        notes.append(f"{strategy_id} {why}: it keeps its holdings and orders nothing")
-    capital = Fraction(0) if strategy is None else fraction(strategy.capital_weight)
-    return _Row(strategy_id, before, prediction, signal, capital, hold, tuple(notes))
-
-
-def _check_signals(said: StrategySignals) -> None:
-    n = len(said.symbols)
-    if len(set(said.symbols)) != n or said.prediction.shape != (n,) or said.signal.shape != (n,):
-        raise DataError(
-            f"{said.strategy_id}: symbols occur twice or predictions and signals differ in length"
-        )
-    if not np.isfinite(said.signal).all():
-        raise DataError(f"{said.strategy_id}: a signal is not a number; a name without a score has signal 0")
-
-
-def _incompleteness(
-    market: _Market,
-    present: bool,
-    asked: NDArray[np.bool_],
-    prediction: NDArray[np.float64],
-    before: Shares,
-    min_coverage: Fraction,
-) -> str:
-    """Return why a strategy's predictions are not complete, or nothing when they are."""
-    if not present:
-        return "has no predictions for this session"
-    universe = int(market.expected.sum())
-    scored = int((np.isfinite(prediction) & market.expected).sum())
-    if not universe:
-        return "has no universe to score: no name may be bought on this session"
-    if scored < min_coverage * universe:
-        return f"has scores for {scored} of {universe} names, fewer than {float(min_coverage):.0%}"
-    left_out = (before != 0) & ~asked
-    if left_out.any():
-        names = ", ".join(market.symbols[index] for index in np.flatnonzero(left_out).tolist())
-        return f"was not asked to score {names}, which it holds"
-    return ""
+        return Turnover()
+    band = limits.band_pct if strategy.band is None else strategy.band
+    floor = limits.band_nav_pct if band != 0 else None
+    names, weight = (strategy.limits.get(name) for name in ("max_positions", "max_position_pct"))
+    return Turnover(
+        band=fraction(band or 0),
+        band_units=int(base_units * fraction(floor or 0)),
+        max_positions=None if names is None else int(names),
+        max_position_pct=None if weight is None else fraction(weight),
+        retired=strategy.retired,
+    )
 
 
 def _undeployed_signals(signals: Iterable[StrategySignals], strategies: Iterable[Strategy]) -> list[str]:
@@ -328,7 +218,7 @@ def _undeployed_signals(signals: Iterable[StrategySignals], strategies: Iterable
 
 
 def _target_rows(
-    market: _Market, ids: Sequence[str], book: Book, wanted: Targets, targets: Targets, equity_units: int
+    market: Market, ids: Sequence[str], book: Book, wanted: Targets, targets: Targets, equity_units: int
 ) -> tuple[TargetRow, ...]:
     """Return a row for each strategy and name that is held, wanted, or left for a reason."""
     result = []

@@ -1,8 +1,8 @@
 """From the targets of all strategies to one basket for the account.
 
-What belongs here: the limits that only the whole account can judge (weight of a name, smallest order, cash),
-what strategies that trade against each other take from one another, and the netting of the rest into orders.
-What does not: what a strategy wants (`construction`).
+What belongs here: cash, sales beyond what the account holds, what strategies that trade against each other
+take from one another, and the netting of the rest into orders whose allocations sum to the share. What does
+not: what a strategy wants (`construction`), the risk rules (`risk`).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrp_core.money import from_units, to_units
-from hrp_core.portfolio.construction import Book, Targets, code, fraction
+from hrp_core.portfolio.construction import Book, Shares, Targets, code, fraction
 from hrp_core.portfolio.types import Cross, OrderSide, PlannedOrder, PortfolioLimits, Reason
 
 DECREASE = "decrease"
@@ -36,18 +36,6 @@ def apportion(total: int, parts: Sequence[int]) -> list[int]:
     for index in by_remainder[: total - sum(shares)]:
         shares[index] += 1
     return shares
-
-
-def clip_weights(book: Book, targets: Targets, base_units: int, max_position_pct: float) -> Targets:
-    """Cut purchases of a name so that all strategies together hold at most `max_position_pct` of the base.
-
-    Only a holding that stays can bring a name above it; it is not sold for that.
-    """
-    cap_units = max(int(base_units * fraction(max_position_pct)), 0)
-    most = np.where(book.has_price, cap_units // np.maximum(book.price, 1), 0)
-    growth = np.maximum(targets.shares - book.before, 0).sum(axis=0)
-    excess = np.clip(targets.shares.sum(axis=0) - most, 0, growth)
-    return _cut(book, targets, excess, Reason.CLIP_WEIGHT)
 
 
 def keep_account_long(book: Book, targets: Targets) -> Targets:
@@ -78,7 +66,7 @@ def drop_small_orders(
     small = (net != 0) & (np.abs(net) * book.price < to_units(min_order_value))
     if exits_pass:
         small &= after != 0
-    return _cut(book, targets, np.where(small, net, 0), Reason.DROP_SMALL_ORDER)
+    return cut_changes(book, targets, np.where(small, net, 0), Reason.DROP_SMALL_ORDER)
 
 
 def clip_to_cash(
@@ -124,7 +112,7 @@ def clip_to_cash(
         if affordable * int(book.price[column]) < smallest:
             affordable = 0
         excess[column] = quantity - affordable
-    return _cut(book, targets, excess, Reason.CLIP_CASH)
+    return cut_changes(book, targets, excess, Reason.CLIP_CASH)
 
 
 def net_orders(
@@ -214,6 +202,14 @@ def _named(strategy_ids: Sequence[str], shares: Sequence[int]) -> tuple[tuple[st
     return tuple((name, share) for name, share in zip(strategy_ids, shares, strict=True) if share)
 
 
+def order_prices(prices: Shares, limits: PortfolioLimits) -> Shares:
+    """Return what purchases at these prices state: their limit where they have one, else the price."""
+    if not limits.order_type.has_limit:
+        return prices
+    gap = 1 + fraction(limits.limit_gap_pct)
+    return prices * gap.numerator // gap.denominator
+
+
 def _limit_units(price: int, sign: int, limits: PortfolioLimits) -> int | None:
     """Return the limit of an order (its sign counts), rounded to its passive side; None without one."""
     if not limits.order_type.has_limit:
@@ -227,7 +223,7 @@ def _commission(quantity: int, limits: PortfolioLimits) -> int:
     return max(to_units(limits.commission_minimum), to_units(limits.commission_per_share * quantity))
 
 
-def _cut(book: Book, targets: Targets, excess: NDArray[np.int64], reason: Reason) -> Targets:
+def cut_changes(book: Book, targets: Targets, excess: NDArray[np.int64], reason: Reason) -> Targets:
     """Take back `excess` (shape (n,)) shares of what is bought of each name, or sold where it is negative.
 
     The strategies that do so share it in proportion to what they change.

@@ -9,6 +9,7 @@ from datetime import date
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hrp_core.calendar import nyse
 from hrp_core.errors import NotReadyError
@@ -21,6 +22,7 @@ from hrp_core.portfolio.types import Plan, SessionPanel, Strategy, StrategySigna
 from hrp_core.store import Store, read_table, table
 
 _LAST_PRICE_SESSIONS = 252
+_VOLUME_SESSIONS = 20
 _SIGNAL_COLUMNS = ("strategy_id", "symbol", "signal", "prediction", "method")
 
 
@@ -123,6 +125,7 @@ def read_signals(store: Store, session: date) -> list[StrategySignals]:
             symbols=tuple(rows["symbol"]),
             prediction=rows["prediction"].to_numpy(dtype=np.float64),
             signal=rows["signal"].to_numpy(dtype=np.float64),
+            session=session,
         )
         for strategy_id, rows in frame.groupby("strategy_id")
     ]
@@ -154,7 +157,7 @@ def session_panel(store: Store, session: date, held: Iterable[str]) -> SessionPa
         table("prices"),
         start=calendar.offset(session, -reach),
         end=session,
-        columns=["session", "symbol", "close"],
+        columns=["session", "symbol", "close", "volume"],
     )
     if prices.empty or prices["session"].max() < session:
         raise NotReadyError(f"prices of session {session} are not stored; run market_data_job for it")
@@ -163,7 +166,7 @@ def session_panel(store: Store, session: date, held: Iterable[str]) -> SessionPa
         for symbol, inside in zip(members["symbol"], members["in_universe"], strict=True)
     }
     removed = to_be_sold(members["symbol"], members["reason"])
-    return panel_at(to_panel(prices, "close", end=session), session, in_universe, held, removed)
+    return panel_at(to_panel(prices, "close", "volume", end=session), session, in_universe, held, removed)
 
 
 def to_be_sold(symbols: Iterable[str], reasons: Iterable[str]) -> frozenset[str]:
@@ -192,7 +195,7 @@ def panel_at(
     """Return what is known of the market after the close of `session`.
 
     Args:
-        panel: closes up to `session` at least; later rows are not looked at.
+        panel: closes up to `session` at least, and volumes where there are; later rows are not looked at.
         session: decision session D.
         members: by name, whether it is in the universe of the session.
         held: names held, which the result must have.
@@ -225,7 +228,31 @@ def panel_at(
         expected=in_universe | lost,
         last_price=window[newest, np.arange(len(symbols))],
         removed=frozenset(removed),
+        traded_value=_traded_value(panel, row, places, known),
     )
+
+
+def _traded_value(
+    panel: Panel, row: int, places: NDArray[np.int64], known: NDArray[np.bool_]
+) -> NDArray[np.float64] | None:
+    """Return the mean value traded in the 20 sessions up to `row`, USD; NaN where no volume is known.
+
+    In whole ten-thousandths of a dollar: the sum must not depend on how the arrays lie in memory.
+    """
+    volume = panel.fields.get("volume")
+    if volume is None:
+        return None
+    rows = slice(max(0, row + 1 - _VOLUME_SESSIONS), row + 1)
+    columns = places[known]
+    recent, close = volume[rows, columns], panel.close[rows, columns]
+    stated = np.isfinite(recent) & np.isfinite(close)
+    if not stated.any():
+        return None
+    value = np.where(stated, np.rint(np.where(stated, close * 10_000, 0)) * np.where(stated, recent, 0), 0)
+    total = value.astype(np.int64).sum(axis=0) // _VOLUME_SESSIONS
+    result = np.full(known.shape, np.nan)
+    result[known] = np.where(stated.any(axis=0), total / 10_000, np.nan)
+    return result
 
 
 def targets_frame(plan: Plan, plan_id: str) -> pd.DataFrame:

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from hrp_core.errors import SettingsError
+from hrp_core.portfolio.schedule import DAILY, SCHEDULES
 from hrp_core.portfolio.signals import strategy_rule
-from hrp_core.portfolio.types import Strategy
+from hrp_core.portfolio.types import STRATEGY_LIMITS, Strategy
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _REQUIRED = ("id", "name", "model", "method", "capital_weight", "state")
-_KEYS = (*_REQUIRED, "parameters")
+_KEYS = (*_REQUIRED, "parameters", "rebalance", "min_holding_sessions", "band", "limits")
 
 
 class StrategyState(StrEnum):
@@ -29,6 +30,7 @@ class StrategyState(StrEnum):
     DRAFT = "draft"  # a file only: neither scored nor traded
     DEPLOYED = "deployed"  # scored and traded
     PAUSED = "paused"  # scored; holds what it has
+    RETIRED = "retired"  # sells what it has
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,12 @@ def read_strategy_file(path: Path) -> StrategyFile:
             capital_weight=Decimal(weight),
             parameters=_parameters(path, values["method"], values.get("parameters", {})),
             paused=state is StrategyState.PAUSED,
+            retired=state is StrategyState.RETIRED,
             content_hash=hashlib.sha256(content).hexdigest(),
+            rebalance=_rebalance(path, values.get("rebalance", DAILY)),
+            min_holding_sessions=int(_number(path, "min_holding_sessions", values, whole=True) or 0),
+            band=_number(path, "band", values, below=1),
+            limits=_own_limits(path, values.get("limits", {})),
         ),
     )
 
@@ -118,7 +125,7 @@ def read_strategy_files(folder: Path) -> list[StrategyFile]:
 
 
 def load_strategies(folder: Path) -> tuple[Strategy, ...]:
-    """Return the strategies of a folder that are deployed or paused, sorted by id.
+    """Return the strategies of a folder that are deployed, paused or retired, sorted by id.
 
     Raises:
         SettingsError: as `read_strategy_files`.
@@ -129,12 +136,12 @@ def load_strategies(folder: Path) -> tuple[Strategy, ...]:
 
 
 def check_capital(strategies: Iterable[Strategy]) -> None:
-    """Refuse strategies that together would be given more than the whole capital.
+    """Refuse strategies that together would be given more than the whole capital; retired ones get none.
 
     Raises:
         SettingsError: the capital weights sum to more than 1.
     """
-    weights = {strategy.strategy_id: strategy.capital_weight for strategy in strategies}
+    weights = {each.strategy_id: each.capital_weight for each in strategies if not each.retired}
     total = sum(weights.values(), Decimal(0))
     if total > 1:
         listed = ", ".join(f"{name} {weight}" for name, weight in sorted(weights.items()))
@@ -142,6 +149,45 @@ def check_capital(strategies: Iterable[Strategy]) -> None:
             f"the capital weights of the deployed strategies sum to {total}, more than 1 ({listed}); lower "
             "'capital_weight' in their files"
         )
+
+
+def _rebalance(path: Path, value: object) -> str:
+    if value not in SCHEDULES:
+        raise SettingsError(f"{path}: key 'rebalance' is {value!r}; it must be one of {', '.join(SCHEDULES)}")
+    return str(value)
+
+
+def _number(
+    path: Path, key: str, values: dict[str, Any], *, below: int | None = None, whole: bool = False
+) -> float | None:
+    """Return a number that is not negative (and below `below`), None where the key is not given."""
+    if key not in values:
+        return None
+    value = values[key]
+    kinds = int if whole else int | Decimal
+    good = isinstance(value, kinds) and not isinstance(value, bool) and Decimal(value).is_finite()
+    if not good or value < 0 or (below is not None and value >= below):
+        kind = "a whole number" if whole else "a number"
+        end = "" if below is None else f" and below {below}"
+        raise SettingsError(f"{path}: key {key!r} is {value!s}; it must be {kind}, at least 0{end}")
+    return int(value) if whole else float(value)
+
+
+def _own_limits(path: Path, values: object) -> dict[str, float]:
+    """Return a strategy's own limits, checked; whether they are tighter is checked against the account's."""
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: key 'limits' must be a table: [limits]")
+    found: dict[str, float] = {}
+    for key in sorted(values):
+        if key not in STRATEGY_LIMITS:
+            raise SettingsError(
+                f"{path}: key 'limits.{key}' is not known; a strategy may have {', '.join(STRATEGY_LIMITS)}"
+            )
+        value = _number(path, key, values, whole=key == "max_positions")
+        if not value:
+            raise SettingsError(f"{path}: key 'limits.{key}' is {values[key]!s}; it must be above 0")
+        found[key] = value
+    return found
 
 
 def _parameters(path: Path, method: str, values: object) -> dict[str, float | int | str]:

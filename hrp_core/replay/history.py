@@ -5,7 +5,7 @@ What belongs here: the inputs of the loop. What does not: deciding and trading (
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import cast
 
@@ -112,7 +112,7 @@ class History:
                 continue
             scores = np.array([scored.get(name, np.nan) if name in asked else np.nan for name in names])
             held = holding_ages(earlier.get(strategy.strategy_id, ()))
-            result.append(strategy_signals(strategy, names, scores, held))
+            result.append(replace(strategy_signals(strategy, names, scores, held), session=session))
         return result
 
     def _scores(self, session: date, strategy: Strategy) -> Mapping[str, float] | None:

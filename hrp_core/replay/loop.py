@@ -5,7 +5,7 @@ run: `decide`, the matching engine, `BookFold`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -16,20 +16,24 @@ from hrp_core.errors import HrpError, NotReadyError
 from hrp_core.execution.order_terms import TERMS, passive_price
 from hrp_core.ledger.book import BookFold
 from hrp_core.ledger.crosses import cross_id_of
+from hrp_core.ledger.nav import Returns
 from hrp_core.ledger.types import BookedCross, Contract, Execution, OrderAllocation
 from hrp_core.matching import Engine, EngineState, Fill, NewOrder, OrderFilled, OrderRejected, Side, Tape
 from hrp_core.matching.instruments import MIN_TICK
 from hrp_core.money import from_units, to_money, to_units
 from hrp_core.portfolio.decide import decide
+from hrp_core.portfolio.risk import HALTED, latch_of
 from hrp_core.portfolio.stored import panel_at
 from hrp_core.portfolio.types import (
     LedgerState,
     OrderSide,
+    Performance,
     Plan,
     PlannedOrder,
     PortfolioLimits,
     Strategy,
     StrategySignals,
+    SymbolAction,
 )
 from hrp_core.replay.history import History
 
@@ -67,6 +71,7 @@ class ReplayedSession:
         session: decision session D; fills and crosses are of the session after it.
         nav: USD after that session, at its official closes.
         ledger: cash, and the shares of the account and of each strategy after that session.
+        halted: whether a loss limit has ended trading; then nothing of the plan was sent.
     """
 
     session: date
@@ -76,6 +81,15 @@ class ReplayedSession:
     cash: Decimal
     nav: Decimal
     ledger: LedgerState
+    halted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The state of the account that a decision was made in, as `decide` takes it."""
+
+    performance: Performance | None
+    reducing: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +97,16 @@ class Policy:
     """What decided on a session: the deployed strategies, the limits, and the names that were locked.
 
     Attributes:
-        locked: as `decide` takes it.
+        locked: as `decide` takes it; `controls` likewise.
+        decided: what the account had earned and whether the latch was at REDUCING; None: what the replay has
+            earned, and its own latch.
     """
 
     strategies: tuple[Strategy, ...]
     limits: PortfolioLimits
     locked: Mapping[str, Decimal] = field(default_factory=dict)
+    controls: Mapping[str, SymbolAction] = field(default_factory=dict)
+    decided: Decided | None = None
 
 
 def replay(
@@ -104,7 +122,8 @@ def replay(
 
     Args:
         history: prices that reach one session beyond the last of `sessions`.
-        sessions: decision sessions to trade, ascending; those left out are not traded.
+        sessions: decision sessions to trade, ascending; those left out are not traded. Nobody opens a latch
+            here: REDUCING lasts the session that set it, HALTED ends trading.
         policy: strategies and limits of a session.
         cash: opening cash, USD.
         flows: cash that moved for another reason, by the first session decided with it, USD.
@@ -128,35 +147,44 @@ def replay(
     pending_flows = sorted((flows or {}).items())
     earlier: dict[str, list[frozenset[str]]] = {}
     done: list[ReplayedSession] = []
+    earned = Returns(cash)
+    halted = False
     for session, moment in zip(sessions, moments, strict=True):
         engine.advance(moment)
         while pending_flows and pending_flows[0][0] <= session:
             amount = pending_flows.pop(0)[1]
             book.add_cash(amount)
             engine.account.cash_units += to_units(amount)
+            earned.add_flow(amount)
         chosen = policy(session)
         signals = history.signals(session, chosen.strategies, earlier)
         _remember(earlier, signals)
         ledger = book.state()
         removed = history.removed.get(session, frozenset())
         panel = panel_at(history.panel, session, history.members(session), ledger.shares, removed)
-        plan = decide(panel, signals, ledger, chosen.strategies, chosen.limits, chosen.locked)
-        execution_session = calendar.next(session)
-        # Crosses first: they take effect at the very moment at which the opening's executions begin.
-        crosses = _cross(history.tape, plan, calendar.open(execution_session), book)
-        fills = _trade(engine, plan, session, calendar.close(execution_session), book)
-        state = book.state()
-        done.append(
-            ReplayedSession(
-                session,
-                plan,
-                fills,
-                crosses,
-                state.cash,
-                to_money(state.cash + _market_value(history.tape, execution_session, state.shares)),
-                state,
-            )
+        now = chosen.decided or Decided(earned.performance(), reducing=False)
+        plan = decide(
+            panel,
+            signals,
+            ledger,
+            chosen.strategies,
+            chosen.limits,
+            chosen.locked,
+            chosen.controls,
+            now.performance,
+            reducing=now.reducing,
         )
+        # What was really traded (`decided`) was sent after a person had opened the latch.
+        halted = chosen.decided is None and (halted or latch_of(plan.verdicts) == HALTED)
+        execution_session = calendar.next(session)
+        sent = replace(plan, orders=(), crosses=()) if halted else plan
+        # Crosses first: they take effect at the very moment at which the opening's executions begin.
+        crosses = _cross(history.tape, sent, calendar.open(execution_session), book)
+        fills = _trade(engine, sent, session, calendar.close(execution_session), book)
+        state = book.state()
+        nav = to_money(state.cash + _market_value(history.tape, execution_session, state.shares))
+        earned.add_nav(nav)
+        done.append(ReplayedSession(session, plan, fills, crosses, state.cash, nav, state, halted))
         if on_session is not None:
             on_session(session)
     return done

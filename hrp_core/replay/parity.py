@@ -6,7 +6,7 @@ every difference. What does not: judging which side is right.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any, cast
@@ -15,9 +15,10 @@ from hrp_core.calendar import NEW_YORK
 from hrp_core.errors import NotReadyError
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import BookedCross, FrozenPlan, Intent, PlanStatus
-from hrp_core.portfolio.types import OrderType, PlannedOrder, PortfolioLimits, Purpose, Strategy
+from hrp_core.portfolio.risk import frozen_limits
+from hrp_core.portfolio.types import Performance, PlannedOrder, Purpose, Strategy, SymbolAction
 from hrp_core.replay.history import History
-from hrp_core.replay.loop import Policy, ReplayedCross, ReplayedSession, replay
+from hrp_core.replay.loop import Decided, Policy, ReplayedCross, ReplayedSession, replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +102,22 @@ def check_parity(history: History, journal: Journal) -> Parity:
 
 
 def frozen_policy(plan: FrozenPlan) -> Policy:
-    """Return the strategies, limits and locked names that a plan was decided with."""
+    """Return the strategies, limits, locked names, controls and account state a plan was decided with."""
     strategies: Any = plan.inputs["strategies"]
-    limits: dict[str, Any] = dict(cast(Mapping[str, Any], plan.inputs["limits"]))
-    for item in fields(PortfolioLimits):
-        if isinstance(item.default, Decimal):
-            limits[item.name] = Decimal(limits[item.name])
-    if "order_type" in limits:
-        limits["order_type"] = OrderType(limits["order_type"])
+    limits = frozen_limits(cast(Mapping[str, Any], plan.inputs["limits"]))
+    earned = cast("dict[str, Any] | None", plan.inputs.get("performance"))
     return Policy(
         tuple(Strategy(**{**each, "capital_weight": Decimal(each["capital_weight"])}) for each in strategies),
-        PortfolioLimits(**limits),
+        limits,
         {
             symbol: Decimal(cost)
             for symbol, cost in cast(Mapping[str, str], plan.inputs.get("locked", {})).items()
         },
+        {
+            symbol: SymbolAction(action)
+            for symbol, action in cast(Mapping[str, str], plan.inputs.get("controls", {})).items()
+        },
+        Decided(None if earned is None else Performance(**earned), bool(plan.inputs.get("reducing", False))),
     )
 
 

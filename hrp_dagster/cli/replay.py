@@ -1,6 +1,7 @@
 """`hrp replay`: backtest through the live path, and parity with what was traded."""
 
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,7 +50,7 @@ def replay(
     from hrp_core.money import to_money
     from hrp_core.portfolio.decide import limits_from_settings
     from hrp_core.portfolio.strategies import load_strategies, read_strategy_file
-    from hrp_core.replay import History, Policy, summarize
+    from hrp_core.replay import History, Policy, rule_changes, summarize
     from hrp_core.replay import replay as run
     from hrp_core.store import Store
 
@@ -64,14 +65,34 @@ def replay(
     if output is not None:
         _write(output, results)
     summary = summarize(results, to_money(Decimal(str(cash))))
+    changes = rule_changes(results)
     if as_json:
-        print_json(summary)
+        print_json(
+            {
+                **summary,
+                "rules": {each.rule: {"names": each.names, "sessions": each.sessions} for each in changes},
+            }
+        )
         return
     print_table(
         f"Replay {sessions[0]} to {sessions[-1]}",
         [("name", ""), ("value", ">")],
         [{"name": name.replace("_", " "), "value": _shown(name, value)} for name, value in summary.items()],
     )
+    if changes:
+        print_table(
+            "What the risk rules changed (all sessions: --json)",
+            [("rule", ""), ("sessions", ">"), ("names", ">"), ("when", "")],
+            [
+                {
+                    "rule": each.rule,
+                    "sessions": str(len(each.sessions)),
+                    "names": str(each.names),
+                    "when": _when(each.sessions),
+                }
+                for each in changes
+            ],
+        )
 
 
 def _check(settings: Settings, as_json: bool) -> None:
@@ -134,6 +155,12 @@ def _write(path: Path, results: "Sequence[ReplayedSession]") -> None:
             for each in results
         ]
     ).to_csv(path, index=False)
+
+
+def _when(sessions: "Sequence[date]") -> str:
+    """Return sessions in a few words: all of three, else the first two and the last."""
+    named = [str(session) for session in sessions]
+    return ", ".join(named if len(named) <= 3 else [*named[:2], f"... {named[-1]}"])
 
 
 def _shown(name: str, value: object) -> str:

@@ -1,6 +1,7 @@
 """Builds inputs of `decide` for its tests: symbols by name, arrays made from mappings."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -19,8 +20,16 @@ from hrp_core.portfolio.types import TargetRow
 
 D, E = date(2022, 12, 15), date(2022, 12, 16)
 NAN = float("nan")
-FULL = PortfolioLimits(max_position_pct=1.0, cash_buffer_pct=0.0, commission_minimum=Decimal(0),
-                       commission_per_share=Decimal(0), min_order_value=Decimal(0))  # fmt: skip
+PLAIN = PortfolioLimits().without_rules()
+"""The default limits with the risk rules and the no-trade band switched off."""
+FULL = replace(
+    PLAIN,
+    max_position_pct=1.0,
+    cash_buffer_pct=0.0,
+    commission_minimum=Decimal(0),
+    commission_per_share=Decimal(0),
+    min_order_value=Decimal(0),
+)
 
 
 def panel(
@@ -52,6 +61,7 @@ def signals(
         symbols=symbols,
         prediction=np.array([scores[symbol] for symbol in symbols]),
         signal=np.array([float(symbol in chosen) for symbol in symbols]),
+        session=D,
     )
 
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from decisions import FULL, NAN, D, E, basket, ledger, one, panel, row, signals, strategy
+from decisions import FULL, NAN, PLAIN, D, E, basket, ledger, one, panel, row, signals, strategy
 
 from hrp_core.errors import DataError, NotReadyError, SettingsError
 from hrp_core.portfolio import PortfolioLimits, decide, limits_from_settings
@@ -30,7 +30,7 @@ def test_a_new_account_buys_the_wanted_names_in_equal_parts():
 
 
 def test_the_defaults_hold_at_most_a_tenth_of_the_equity_in_a_name():
-    plan = one(TEN, UP, "IJ", ledger(100_000), PortfolioLimits())
+    plan = one(TEN, UP, "IJ", ledger(100_000), PLAIN)
     assert basket(plan) == {"I": 1000, "J": 1000}
 
 
@@ -77,7 +77,7 @@ def test_a_nan_score_on_a_held_name_holds_that_name_alone():
     universe = {f"S{index:02d}": 10.0 for index in range(20)}
     scores = {name: float(index) for index, name in enumerate(universe)} | {"S03": NAN}
     account = ledger(10_000, S={"S03": 100, "S04": 100})
-    plan = one(universe, scores, ["S19"], account, PortfolioLimits())
+    plan = one(universe, scores, ["S19"], account, PLAIN)
     assert row(plan, "S03").reason is Reason.HOLD_NO_SCORE
     assert row(plan, "S03").shares_target == 100
     assert row(plan, "S04").reason is Reason.EXIT
@@ -180,9 +180,9 @@ def test_too_few_scores_are_no_prediction_set():
     universe = {f"S{index:02d}": 10.0 for index in range(20)}
     scores = {name: float(index) for index, name in enumerate(universe)}
     account = ledger(1000, S={"S01": 5})
-    enough = one(universe, scores | {"S02": NAN}, ["S19"], account, PortfolioLimits())
-    too_few = one(universe, scores | {"S02": NAN, "S03": NAN}, ["S19"], account, PortfolioLimits())
-    missing_rows = one(universe, dict(list(scores.items())[2:]), ["S19"], account, PortfolioLimits())
+    enough = one(universe, scores | {"S02": NAN}, ["S19"], account, PLAIN)
+    too_few = one(universe, scores | {"S02": NAN, "S03": NAN}, ["S19"], account, PLAIN)
+    missing_rows = one(universe, dict(list(scores.items())[2:]), ["S19"], account, PLAIN)
     assert enough.orders
     for plan in (too_few, missing_rows):
         assert plan.orders == ()

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
-from decisions import NAN, basket, ledger, panel, strategy
+from decisions import NAN, D, basket, ledger, panel, strategy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,7 +50,7 @@ def inputs(draw: st.DrawFn) -> Inputs:
         scores = generator.normal(size=len(SYMBOLS))
         scores[draw(st.lists(st.integers(0, 11), max_size=2))] = NAN
         if draw(st.integers(0, 5)):
-            said.append(strategy_signals(deployed[-1], SYMBOLS, scores))
+            said.append(replace(strategy_signals(deployed[-1], SYMBOLS, scores), session=D))
         held[name] = {
             symbol: draw(st.integers(1, 60)) for symbol in draw(st.sets(st.sampled_from(SYMBOLS), max_size=5))
         }
@@ -62,7 +62,7 @@ def inputs(draw: st.DrawFn) -> Inputs:
         min_coverage=0.8,
         capital=Decimal(draw(st.sampled_from(["1", "0.5"]))),
         order_type=draw(st.sampled_from([OrderType.MARKET, OrderType.LIMIT_ON_OPEN])),
-    )
+    ).without_rules()
     return Inputs(
         panel({symbol: NAN if symbol in unpriced else price for symbol, price in prices.items()}, last=prices)
         if unpriced

@@ -20,7 +20,7 @@ MOMENTUM = Strategy("T-1", "momentum", "momentum_12_1", "rank", Decimal(1), {"to
 
 
 def policy(strategy: Strategy = MOMENTUM, limits: PortfolioLimits | None = None):
-    chosen = Policy((strategy,), limits or PortfolioLimits())
+    chosen = Policy((strategy,), (limits or PortfolioLimits()).without_rules())
     return lambda _session: chosen
 
 

@@ -77,7 +77,7 @@ def test_opposed_strategies_cross_at_the_open_and_sum_to_the_account(prices) -> 
         Strategy(name, name, model, "rank", Decimal("0.5"), {"top_pct": 0.25})
         for name, model in (("T-1", "momentum_12_1"), ("T-2", "ret_5"))
     )
-    policy = Policy(strategies, PortfolioLimits())
+    policy = Policy(strategies, PortfolioLimits().without_rules())
     history = History.from_prices(prices)
     sessions = nyse().between(START, date(2010, 1, 29))
     results = replay(history, sessions, lambda _: policy, cash=Decimal(100_000))
