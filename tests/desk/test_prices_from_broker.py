@@ -54,5 +54,10 @@ def test_market_data_comes_from_the_brokers_bars(settings: Settings) -> None:
 
 def test_without_a_broker_the_definitions_load_and_the_asset_says_what_to_start(settings: Settings) -> None:
     assert partitions_from_settings(settings).end is None
+    sample = SampleSource().load(date(2022, 11, 1), FIRST)
+    with GatewayServer(
+        settings.gateway_dir, Tape.from_frame(sample), start=sim_start(settings), cash=settings.sim_cash
+    ):
+        pass  # its clock stays
     with pytest.raises(BrokerConnectionError, match="hrp gateway serve"):
         run_job(settings, "market_data_job", FIRST, only=MARKET_DATA)
