@@ -75,11 +75,12 @@ def measure(names: int, *, band: bool) -> Measurement:
     off = replace(on.without_rules(), min_order_value=Decimal(0))
     timed(known, sessions, off)  # features are computed once
     with_rules, without = [], []
+    done: list[ReplayedSession] = []
     for _ in range(ROUNDS):
         without.append(timed(known, sessions, off)[0])
         seconds, done = timed(known, sessions, on)
         with_rules.append(seconds)
-    if done[-1].halted or not any(each.plan.verdicts for each in done):
+    if not done or done[-1].halted or not any(each.plan.verdicts for each in done):
         raise SystemExit("the rules had nothing to do; the measurement says nothing")
     return Measurement(
         f"replay with all risk rules{'' if band else ', no band'}, {names} names x {len(sessions)} sessions",

@@ -101,6 +101,6 @@ def test_with_the_default_band_small_differences_are_not_traded(
     desk.evening(FIRST)
     second = desk.next_day(FIRST)
     desk.evening(second)
-    targets = {(each["symbol"], each["reason"]) for each in plan_of(desk, second).targets}
-    assert {reason for _, reason in targets} == {"hold_band"}
+    reasons = {each["reason"] for each in plan_of(desk, second).targets}
+    assert "hold_band" in reasons <= {"hold_band", "signal"}
     assert plan_of(desk, second).intents == ()
