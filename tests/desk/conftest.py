@@ -35,6 +35,9 @@ def open_desk(tape: Tape) -> Callable:
     def opened(home: Path) -> Iterator[Desk]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("HRP_HOME", str(home))
+            # Every session trades something: what small differences do is test_risk_limits' matter.
+            patch.setenv("HRP_BAND_PCT", "0")
+            patch.setenv("HRP_BAND_NAV_PCT", "0")
             settings = Settings()
             for name in ("DAGSTER_HOME", "HRP_DAGSTER_STATE"):
                 patch.setenv(name, "")

@@ -108,12 +108,12 @@ Judge = Callable[[Basket, PortfolioLimits], Ruling | None]
 
 def daily_loss(basket: Basket, limits: PortfolioLimits) -> Ruling | None:
     """Allow no purchase on a session in which the account lost more than its limit."""
-    return _loss(limits.max_daily_loss_pct, basket, _lost_today, "lost in the session")
+    return _loss(limits.max_daily_loss_pct, basket, _lost_today, "lost {:.2%} in the session")
 
 
 def drawdown(basket: Basket, limits: PortfolioLimits) -> Ruling | None:
     """Allow no purchase while the account is further below its highest value than its limit."""
-    return _loss(limits.max_drawdown_pct, basket, _lost_since_peak, "below its highest value")
+    return _loss(limits.max_drawdown_pct, basket, _lost_since_peak, "is {:.2%} below its highest value")
 
 
 def latch(basket: Basket, limits: PortfolioLimits) -> Ruling | None:  # noqa: ARG001
@@ -317,7 +317,7 @@ def _loss(
         return _nothing(basket, "", "what the account earned up to this session is not known")
     if found < limit:
         return None
-    return _nothing(basket, f"the account is {found:.2%} {words}, the limit is {limit:.2%}")
+    return _nothing(basket, f"the account {words.format(found)}, the limit is {limit:.2%}")
 
 
 def _nothing(basket: Basket, reason: str, missing: str = "") -> Ruling:

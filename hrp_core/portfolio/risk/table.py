@@ -115,17 +115,6 @@ RULES: tuple[Rule, ...] = (
         rules.commission,
     ),
     Rule(
-        "latch",
-        "the trading latch",
-        (),
-        "at REDUCING only exits are planned; at HALTED the sender sends nothing",
-        "-",
-        Stage.ENTRIES,
-        (Reason.BLOCK_LATCH,),
-        rules.latch,
-        sent=True,
-    ),
-    Rule(
         "daily_loss",
         "loss of one session",
         ("max_daily_loss_pct",),
@@ -146,6 +135,18 @@ RULES: tuple[Rule, ...] = (
         (Reason.BLOCK_LOSS,),
         rules.drawdown,
         latch="halted",
+    ),
+    # After the rules that set it: planning again, with the latch set, must give the same verdicts.
+    Rule(
+        "latch",
+        "the trading latch",
+        (),
+        "at REDUCING only exits are planned; at HALTED the sender sends nothing",
+        "-",
+        Stage.ENTRIES,
+        (Reason.BLOCK_LATCH,),
+        rules.latch,
+        sent=True,
     ),
     Rule(
         "price_collar",

@@ -157,7 +157,7 @@ def test_no_rule_holds_back_an_exit(code: str) -> None:
     case, _ = ACTS[code]
     # A is held and not wanted any more, on a day on which the rule acts.
     holding = dict(case.account.strategy_shares) | {"S": {"A": 5}}
-    plan = replace(case, account=ledger(case.account.cash, **holding)).decide()
+    plan = replace(case, account=ledger(str(case.account.cash), **holding)).decide()
     assert basket(plan)["A"] == -5
 
 
@@ -170,18 +170,19 @@ def test_stale_predictions_sell_nothing() -> None:
 
 def a_basket(**changes: object) -> Basket:
     """Return purchases of 100 shares of two names at $10, of an account worth $100,000."""
-    names = {
-        name: np.array([100_000, 100_000]) for name in ("price", "value_price", "order_price", "reference")
-    }
+    price = np.array([100_000, 100_000])
     whole = Basket(
         held=np.zeros(2, dtype=np.int64),
         after=np.array([100, 100]),
+        price=price,
+        value_price=price,
+        order_price=price,
+        reference=price,
         traded_value=np.array([np.nan, 1e6]),
         sector=None,
         working=np.zeros(2, dtype=np.int64),
         base_units=10**9,
         performance=NEVER_VALUED,
-        **names,
     )
     return replace(whole, **changes)  # type: ignore[arg-type]
 
@@ -271,7 +272,7 @@ def test_a_loss_limit_that_is_reached_is_a_halt_and_says_the_figures() -> None:
     plan = Case(limits, account=HELD, performance=LOST).decide()
     halts = {each.rule: each.reason for each in plan.verdicts if each.action is RuleAction.HALT}
     assert halts == {
-        "daily_loss": "the account is 3.00% lost in the session, the limit is 3.00%",
+        "daily_loss": "the account lost 3.00% in the session, the limit is 3.00%",
         "drawdown": "the account is 15.00% below its highest value, the limit is 15.00%",
     }
     assert basket(plan) == {"A": -5000}

@@ -1,3 +1,4 @@
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -117,3 +118,42 @@ def test_a_missing_folder_is_refused_and_an_empty_one_has_no_strategies(tmp_path
     assert load_strategies(tmp_path) == ()
     with pytest.raises(SettingsError, match="HRP_STRATEGIES"):
         load_strategies(tmp_path / "nowhere")
+
+
+def test_turnover_control_and_own_limits_are_read(tmp_path):
+    more = 'rebalance = "weekly"\nmin_holding_sessions = 5\nband = 0.1\n\n[limits]\nmax_positions = 4\n'
+    text = TEXT.replace("\n[parameters]", more + "max_order_pct = 0.05\n\n[parameters]")
+    strategy = read_strategy_file(write(tmp_path, text)).strategy
+    assert (strategy.rebalance, strategy.min_holding_sessions, strategy.band) == ("weekly", 5, 0.1)
+    assert strategy.limits == {"max_order_pct": 0.05, "max_positions": 4}
+    plain = read_strategy_file(write(tmp_path)).strategy
+    assert (plain.rebalance, plain.min_holding_sessions, plain.band, plain.limits) == ("daily", 0, None, {})
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('rebalance = "monthly"', "key 'rebalance' is 'monthly'; it must be one of daily, weekly, monday"),
+        ("min_holding_sessions = 1.5", "key 'min_holding_sessions' is 1.5; it must be a whole number"),
+        ("band = 1", "key 'band' is 1; it must be a number, at least 0 and below 1"),
+        ("band = -0.1", "key 'band' is -0.1"),
+        ("limits = 3", "key 'limits' must be a table"),
+        (
+            "limits = {max_gross = 1}",
+            "key 'limits.max_gross' is not known; a strategy may have max_positions",
+        ),
+        ("limits = {max_positions = 0}", "key 'limits.max_positions' is 0; it must be above 0"),
+        ("limits = {max_positions = 2.5}", "key 'max_positions' is 2.5; it must be a whole number"),
+        ("limits = {max_order_pct = inf}", "key 'max_order_pct'"),
+    ],
+)
+def test_a_wrong_key_of_turnover_control_is_refused(tmp_path, line, says):
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        read_strategy_file(write(tmp_path, TEXT.replace("\n[parameters]", f"{line}\n\n[parameters]")))
+
+
+def test_a_retired_strategy_is_loaded_and_takes_no_capital(tmp_path):
+    write(tmp_path, TEXT.replace('state = "deployed"', 'state = "retired"').replace("0.5", "1.0"), "a.toml")
+    write(tmp_path, TEXT.replace("HYP-2026-002", "HYP-2026-003").replace("0.5", "1.0"), "b.toml")
+    retired, deployed = load_strategies(tmp_path)
+    assert (retired.retired, deployed.retired) == (True, False)
