@@ -22,7 +22,7 @@ from hrp_core.calendar import NEW_YORK
 from hrp_core.errors import DataError, JournalError
 from hrp_core.money import from_units, to_units
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 4
 # Evidence is never rewritten; sqlite itself enforces it, whoever holds the file.
 _APPEND_ONLY = (
     "fence",
@@ -35,6 +35,12 @@ _APPEND_ONLY = (
     "cash_flows",
     "latch",
     "approvals",
+    "symbol_controls",
+    "plan_drops",
+    "arm_tokens",
+    "arm_uses",
+    "flatten_codes",
+    "flatten_uses",
 )
 _FROZEN_COLUMNS = {
     "plans": "plan_id, mode, account, session, execution_session, purpose, sequence, content, inputs_hash",
@@ -146,14 +152,36 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
 
 def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     """Add what older journals lack; everything in them stays as it is."""
-    if _check_version(connection, path) == SCHEMA_VERSION:
-        return  # another process was quicker
+    # Another process may have been quicker: then no step is left.
+    version = _check_version(connection, path)
+    for step in sorted(_STEPS):
+        if version < step:
+            _STEPS[step](connection)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _add_external_orders(connection: sqlite3.Connection) -> None:
+    _add_tables(connection, "external_orders")
+
+
+def _add_controls(connection: sqlite3.Connection) -> None:
+    _add_tables(
+        connection, "symbol_controls", "plan_drops", "arm_tokens", "arm_uses", "flatten_codes", "flatten_uses"
+    )
+
+
+# What each version of the schema added to the one before it.
+_STEPS = {2: _add_external_orders, 4: _add_controls}
+
+
+def _add_tables(connection: sqlite3.Connection, *names: str) -> None:
+    """Create append-only tables as the schema has them."""
     script = files("hrp_core.ledger").joinpath("schema.sql").read_text(encoding="utf-8")
     for statement in _statements(script):
-        if "CREATE TABLE external_orders" in statement:
+        if any(f"CREATE TABLE {name} (" in statement for name in names):
             connection.execute(statement)
-    _make_append_only(connection, "external_orders")
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    for name in names:
+        _make_append_only(connection, name)
 
 
 def _create(path: Path) -> None:
