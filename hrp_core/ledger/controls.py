@@ -4,6 +4,7 @@ What belongs here: those rows of the journal, appended and read. What does not: 
 they mean for a claim (`permits`), and when a person may decide such a thing (`hrp_core.execution`).
 """
 
+import sqlite3
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -220,6 +221,11 @@ class ControlRecords(AccountRecords):
                 (code, account, positions_hash, moment_text(expires_at), by, moment_text(now)),
             )
 
+    def check_flatten_code(self, code: str, account: str, positions_hash: str, *, now: datetime) -> None:
+        """Refuse a confirmation code that `use_flatten_code` would refuse, and leave it unused."""
+        with self._database.read() as connection:
+            _check_code(connection, code, account, positions_hash, now)
+
     def use_flatten_code(
         self, code: str, account: str, positions_hash: str, *, by: str, reason: str, now: datetime
     ) -> None:
@@ -229,25 +235,31 @@ class ControlRecords(AccountRecords):
             RefusedError: it is unknown, used, expired, or was shown for another account or other positions.
         """
         with self._database.write() as connection:
-            row = connection.execute("SELECT * FROM flatten_codes WHERE code = ?", (code,)).fetchone()
-            used = connection.execute("SELECT at FROM flatten_uses WHERE code = ?", (code,)).fetchone()
-            why = ""
-            if row is None:
-                why = "was never shown"
-            elif used is not None:
-                why = f"was used at {parse_moment(used['at']):%Y-%m-%d %H:%M}"
-            elif now >= parse_moment(row["expires_at"]):
-                why = f"expired at {parse_moment(row['expires_at']):%Y-%m-%d %H:%M}"
-            elif row["account"] != account:
-                why = f"is for account {row['account']}, not {account}"
-            elif row["positions_hash"] != positions_hash:
-                why = "was shown for other positions than those of now"
-            if why:
-                raise RefusedError(
-                    f"confirmation {code} {why}; nothing was sent. Run `hrp flatten` without --confirm to "
-                    "see the positions and a new code"
-                )
+            _check_code(connection, code, account, positions_hash, now)
             connection.execute(
                 "INSERT INTO flatten_uses (code, by, reason, at) VALUES (?, ?, ?, ?)",
                 (code, by, reason, moment_text(now)),
             )
+
+
+def _check_code(
+    connection: sqlite3.Connection, code: str, account: str, positions_hash: str, now: datetime
+) -> None:
+    row = connection.execute("SELECT * FROM flatten_codes WHERE code = ?", (code,)).fetchone()
+    used = connection.execute("SELECT at FROM flatten_uses WHERE code = ?", (code,)).fetchone()
+    why = ""
+    if row is None:
+        why = "was never shown"
+    elif used is not None:
+        why = f"was used at {parse_moment(used['at']):%Y-%m-%d %H:%M}"
+    elif now >= parse_moment(row["expires_at"]):
+        why = f"expired at {parse_moment(row['expires_at']):%Y-%m-%d %H:%M}"
+    elif row["account"] != account:
+        why = f"is for account {row['account']}, not {account}"
+    elif row["positions_hash"] != positions_hash:
+        why = "was shown for other positions than those of now"
+    if why:
+        raise RefusedError(
+            f"confirmation {code} {why}; nothing was sent. Run `hrp flatten` without --confirm to "
+            "see the positions and a new code"
+        )

@@ -176,6 +176,14 @@ class Journal(ControlRecords):
         with self._database.read() as connection:
             return _plans.load_plan(connection, plan_id)
 
+    def plan_content(self, plan_id: str) -> Mapping[str, object]:
+        """Return everything that was frozen of a plan, as plain data (see `plan` for its checked form)."""
+        with self._database.read() as connection:
+            row = connection.execute("SELECT content FROM plans WHERE plan_id = ?", (plan_id,)).fetchone()
+        if row is None:
+            raise JournalError(f"the journal has no plan {plan_id}; list them with `hrp orders`")
+        return json.loads(row["content"])
+
     def latest_plan(self, session: date, purpose: Purpose = Purpose.DAILY) -> FrozenPlan | None:
         """Return the newest plan of a decision session, or None."""
         found = self.plans(session, session, purpose)

@@ -69,14 +69,15 @@ def check_claim(
     flatten = row["purpose"] == Purpose.FLATTEN
     latch = connection.execute("SELECT * FROM latch ORDER BY id DESC LIMIT 1").fetchone()
     state = LatchState.ACTIVE if latch is None else LatchState(latch["state"])
+    why = "" if latch is None else f"{latch['by']}: {latch['reason']}"
     if flatten and state is not LatchState.HALTED:
         raise TradingHaltedError(
             f"{order_ref} flattens, which is done while trading is halted; the latch is {state.value}"
         )
     if state is LatchState.HALTED and not flatten:
-        raise TradingHaltedError(f"trading is halted by {latch['by']}: {latch['reason']}")
+        raise TradingHaltedError(f"trading is halted by {why}")
     if state is LatchState.REDUCING and intent.leg == "increase":
-        raise TradingHaltedError(f"only exits may go, by {latch['by']}: {latch['reason']}")
+        raise TradingHaltedError(f"only exits may go, by {why}")
     # The person who confirmed a flatten named account and positions: that is its token.
     if row["mode"] == "live" and not flatten:
         limits = json.loads(row["content"])["inputs"].get("limits")

@@ -29,6 +29,7 @@ class StrategyState(StrEnum):
     DRAFT = "draft"  # a file only: neither scored nor traded
     DEPLOYED = "deployed"  # scored and traded
     PAUSED = "paused"  # scored; holds what it has
+    RETIRED = "retired"  # sells what it has
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ def read_strategy_file(path: Path) -> StrategyFile:
             capital_weight=Decimal(weight),
             parameters=_parameters(path, values["method"], values.get("parameters", {})),
             paused=state is StrategyState.PAUSED,
+            retired=state is StrategyState.RETIRED,
             content_hash=hashlib.sha256(content).hexdigest(),
         ),
     )
@@ -118,7 +120,7 @@ def read_strategy_files(folder: Path) -> list[StrategyFile]:
 
 
 def load_strategies(folder: Path) -> tuple[Strategy, ...]:
-    """Return the strategies of a folder that are deployed or paused, sorted by id.
+    """Return the strategies of a folder that are deployed, paused or retired, sorted by id.
 
     Raises:
         SettingsError: as `read_strategy_files`.
@@ -129,12 +131,12 @@ def load_strategies(folder: Path) -> tuple[Strategy, ...]:
 
 
 def check_capital(strategies: Iterable[Strategy]) -> None:
-    """Refuse strategies that together would be given more than the whole capital.
+    """Refuse strategies that together would be given more than the whole capital; retired ones get none.
 
     Raises:
         SettingsError: the capital weights sum to more than 1.
     """
-    weights = {strategy.strategy_id: strategy.capital_weight for strategy in strategies}
+    weights = {item.strategy_id: item.capital_weight for item in strategies if not item.retired}
     total = sum(weights.values(), Decimal(0))
     if total > 1:
         listed = ", ".join(f"{name} {weight}" for name, weight in sorted(weights.items()))

@@ -55,6 +55,7 @@ class Reason(StrEnum):
         "drop_max_positions"  # wanted, beyond the largest number of names: not bought, or sold
     )
     DROP_SMALL_ORDER = "drop_small_order"  # the change is worth less than the smallest order: not traded
+    DROP_PERSON = "drop_person"  # a person took it out of the plan: not traded
     CLIP_WEIGHT = "clip_weight"  # bought less: the account would hold too much of the name
     CLIP_SHORT = "clip_short"  # sold less, or not at all: the account has fewer shares than the strategies
     CLIP_CASH = "clip_cash"  # bought less, or not at all, for want of cash
