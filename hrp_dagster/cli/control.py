@@ -185,8 +185,8 @@ def arm(
         out.print("Not armed.")
         return
     out.print(
-        f"Account {token.account}: {state.value}, {money(token.left)} of {money(token.max_notional)} USD left, "
-        f"until {token.expires_at:%a %Y-%m-%d %H:%M} New York (by {token.by}).",
+        f"Account {token.account}: {state.value}, {money(token.left)} of {money(token.max_notional)} USD "
+        f"left, until {token.expires_at:%a %Y-%m-%d %H:%M} New York (by {token.by}).",
         markup=False,
     )
 
@@ -205,9 +205,7 @@ def disarm(reason: ReasonOption, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"state": "absent"})
         return
-    out.print(
-        "Not armed any more. Orders that are at the broker already stay there: `hrp halt` cancels them."
-    )
+    out.print("Not armed any more. Orders at the broker stay there: `hrp halt` cancels them.")
 
 
 def _stop(state: LatchState, reason: str, everything: bool, as_json: bool) -> None:
