@@ -59,11 +59,8 @@ def may_trade(mode: Mode, account: str, port: int, paper_flag: bool, token: Toke
     live = mode is Mode.LIVE
     prefix = "U" if live else "DU" if mode is Mode.SIM else "D"
     if paper_flag is live:
-        return Verdict(
-            False,
-            Code.PAPER_FLAG,
-            f"IBKR_PAPER_TRADING={str(paper_flag).lower()} contradicts HRP_MODE={mode}",
-        )
+        flag = str(paper_flag).lower()
+        return Verdict(False, Code.PAPER_FLAG, f"HRP_MODE={mode} contradicts IBKR_PAPER_TRADING={flag}")
     if not account.startswith(prefix):
         return Verdict(False, Code.ACCOUNT, f"account {account!r} is no {prefix}... account")
     if live and port not in LIVE_PORTS:

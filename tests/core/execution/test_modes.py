@@ -6,11 +6,13 @@ import os
 import socket
 import warnings
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from order_support import D, E, planned
 
 from hrp_core.errors import HrpError, RefusedError, SettingsError
 from hrp_core.execution import config as config_module
@@ -20,6 +22,9 @@ from hrp_core.execution.config import BrokerConfig, ClientRole
 from hrp_core.execution.ibkr import IBKRBroker
 from hrp_core.execution.modes import ACCOUNTS, PORTS, Code, TokenState, docs_page, may_trade
 from hrp_core.ledger.journal import Journal
+from hrp_core.ledger.types import Contract
+from hrp_core.portfolio.decide import limits_from_settings
+from hrp_core.portfolio.types import Plan
 from hrp_core.settings import PROJECT_ROOT, Mode, Settings
 
 NOW = datetime(2026, 1, 5, 21, tzinfo=UTC)
@@ -68,14 +73,31 @@ def journals(tmp_path_factory: pytest.TempPathFactory) -> dict[TokenState, Journ
             journal.arm(
                 "U7654321" if state is TokenState.OTHER_ACCOUNT else account,
                 "other" if state is TokenState.OTHER_LIMITS else limits,
-                max_notional=Decimal("0.0001") if state is TokenState.SPENT else Decimal(1000),
+                max_notional=Decimal(1000),
                 expires_at=NOW if state is TokenState.EXPIRED else NOW + timedelta(hours=8),
                 by="ann",
                 reason="test",
                 now=NOW - timedelta(hours=1),
             )
+        if state is TokenState.SPENT:
+            spend(journal, account)
         found[state] = journal
     return found
+
+
+def spend(journal: Journal, account: str) -> None:
+    """Claim ten shares at 100 USD."""
+    plan = journal.freeze_plan(
+        Plan(D, E, Decimal(10_000), Decimal(10_000), (), (planned("KO", 10),)),
+        mode="live",
+        account=account,
+        contracts={"KO": Contract("KO", 8894)},
+        inputs={"limits": asdict(limits_from_settings(Settings()))},
+        now=NOW,
+    )
+    journal.approve(plan.plan_id, by="ann", plan_hash=plan.inputs_hash, now=NOW)
+    epoch = journal.acquire_epoch("test", NOW)
+    journal.claim(plan.intents[0].intent_id, "L221215-8894-aaaaaa-1", 10, epoch, NOW)
 
 
 @pytest.mark.parametrize(("mode", "account", "port", "paper_flag", "token"), COMBINATIONS)
@@ -105,16 +127,14 @@ def test_a_refused_combination_reaches_no_socket(
         settings.gateway_file.write_text(json.dumps(entry))
         paper_flag = True  # IBKR_* are not read: its endpoint counts as paper
     journal = journals[token]
-    if token is TokenState.SPENT:
-        monkeypatch.setattr(type(journal.arm_token()), "left", Decimal(0))
 
-    if allowed(mode, account, port, paper_flag, token):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if allowed(mode, account, port, paper_flag, token):
             assert trading_config(settings, journal, ClientRole.WRITER, NOW).may_place
-    else:
-        with pytest.raises(HrpError):
-            IBKRBroker(trading_config(settings, journal, ClientRole.WRITER, NOW)).connect()
+        else:
+            with pytest.raises(HrpError):
+                IBKRBroker(trading_config(settings, journal, ClientRole.WRITER, NOW)).connect()
 
     with pytest.raises(BlockingIOError):
         listener.accept()
