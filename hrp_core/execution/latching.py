@@ -5,7 +5,7 @@ lock or connection is waited for, so that a running sender stops at its next ord
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -111,7 +111,7 @@ def stop_trading(
                 broker.heartbeat()  # answered in turn: the broker has read the cancellation
         except HrpError as error:
             problems.append(f"the cancellation of every order could not be asked for: {error}")
-    cancelled: tuple[str, ...] = ()
+    worked = [attempt.order_ref for attempt in journal.live_attempts()]
     try:
         purpose = f"cancelling, {state.value}"
         with (
@@ -127,6 +127,7 @@ def stop_trading(
                 everything=everything,
             )
     except HrpError as error:
+        cancelled = _cancelled(journal, worked)
         working = _may_work(journal, (), entries_only=state is LatchState.REDUCING)
         problems.append(f"{error}. {BY_HAND}")
     try:
@@ -185,11 +186,8 @@ def cancel_working(
         wanted += missed
         refused |= sender.cancel_all(missed)
         open_orders, ours = _open_orders(settings, journal, broker, clock, entries_only)
-    cancelled = tuple(
-        ref for ref, (attempt, _) in journal.sent(wanted).items() if attempt.status is OrderStatus.CANCELLED
-    )
     listed = open_orders if everything else ours
-    return cancelled, _may_work(journal, listed, refused, entries_only=entries_only)
+    return _cancelled(journal, wanted), _may_work(journal, listed, refused, entries_only=entries_only)
 
 
 def resume_trading(store: Store, journal: Journal, *, by: str, reason: str, now: datetime) -> tuple[str, ...]:
@@ -252,6 +250,12 @@ def _open_orders(
         if meant:
             ours.append(order)
     return open_orders, ours
+
+
+def _cancelled(journal: Journal, refs: Sequence[str]) -> tuple[str, ...]:
+    return tuple(
+        ref for ref, (attempt, _) in journal.sent(refs).items() if attempt.status is OrderStatus.CANCELLED
+    )
 
 
 def _is_meant(intent: Intent, entries_only: bool) -> bool:

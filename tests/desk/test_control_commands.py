@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from desk import FIRST, Desk
@@ -15,10 +16,10 @@ from hrp_core.settings import PROJECT_ROOT
 from hrp_core.store import read_lineage
 
 
-def hrp(desk: Desk, *arguments: str, code: int = 0, **environment: str) -> str:
+def hrp(desk: Desk, *arguments: str, code: int = 0, environment: Mapping[str, str] | None = None) -> str:
     result = subprocess.run(
         [sys.executable, "-m", "hrp_dagster.cli", *arguments],
-        env={**os.environ, "HRP_HOME": str(desk.settings.home), "COLUMNS": "80", **environment},
+        env={**os.environ, "HRP_HOME": str(desk.settings.home), "COLUMNS": "80", **(environment or {})},
         capture_output=True,
         text=True,
         timeout=120,
@@ -92,17 +93,17 @@ def test_strategy_and_symbol_commands_change_what_the_next_plan_reads(desk: Desk
     folder = tmp_path / "strategies"
     shutil.copytree(PROJECT_ROOT / "strategies", folder)
     places = {"HRP_STRATEGIES": str(folder)}
-    hrp(desk, "strategy", "pause", "HYP-2026-001", "--reason", "drawdown", **places)
-    hrp(desk, "strategy", "add", "HYP-2026-009", **places)
-    listed = json.loads(hrp(desk, "strategy", "list", "--json", **places))
+    hrp(desk, "strategy", "pause", "HYP-2026-001", "--reason", "drawdown", environment=places)
+    hrp(desk, "strategy", "add", "HYP-2026-009", environment=places)
+    listed = json.loads(hrp(desk, "strategy", "list", "--json", environment=places))
     assert {row["id"]: row["state"] for row in listed} == {
         "HYP-2026-001": "paused",
         "HYP-2026-002": "deployed",
         "HYP-2026-009": "draft",
     }
-    hrp(desk, "strategy", "deploy", "HYP-2026-009", "--reason", "x", code=2, **places)
-    hrp(desk, "strategy", "retire", "HYP-2026-002", "--reason", "x", **places)
-    hrp(desk, "strategy", "retire", "HYP-2026-002", "--reason", "x", code=3, **places)
+    hrp(desk, "strategy", "deploy", "HYP-2026-009", "--reason", "x", code=2, environment=places)
+    hrp(desk, "strategy", "retire", "HYP-2026-002", "--reason", "x", environment=places)
+    hrp(desk, "strategy", "retire", "HYP-2026-002", "--reason", "x", code=3, environment=places)
     hrp(desk, "symbol", "freeze", "aapl", "--reason", "merger")
     hrp(desk, "symbol", "no-buy", "KO", "--until", "2022-12-09", "--reason", "merger")
     hrp(desk, "symbol", "exit", "MSFT", "--until", "2022-11-30", "--reason", "over", code=2)
@@ -121,9 +122,9 @@ def test_only_live_is_armed_and_the_account_must_be_typed(desk: Desk) -> None:
         "IBKR_PORT": "7496",
         "IBKR_PAPER_TRADING": "false",
     }
-    assert "Not armed" in hrp(desk, "arm", **live)
-    hrp(desk, "arm", "--account", "U1234567", code=2, **live)
-    token = json.loads(hrp(desk, *order, "--json", **live))
+    assert "Not armed" in hrp(desk, "arm", environment=live)
+    hrp(desk, "arm", "--account", "U1234567", code=2, environment=live)
+    token = json.loads(hrp(desk, *order, "--json", environment=live))
     assert (token["state"], token["token"]["max_notional"]) == ("valid", "50000.0000")
-    hrp(desk, "disarm", "--reason", "done", **live)
-    assert "Not armed" in hrp(desk, "arm", **live)
+    hrp(desk, "disarm", "--reason", "done", environment=live)
+    assert "Not armed" in hrp(desk, "arm", environment=live)
