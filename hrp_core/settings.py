@@ -139,6 +139,9 @@ class Settings(BaseSettings):
     send_at: Literal["evening", "preopen"] = Field(
         default="evening", description="When an approved plan is sent: after the close of D, or 09:00 of E."
     )
+    paper_approval: Literal["auto", "person"] = Field(
+        default="auto", description="Who approves a plan in paper: itself, or a person (`hrp plan approve`)."
+    )
     external_orders: Literal["halt", "adopt", "carve-out"] = Field(
         default="halt", description="What to do about orders placed by hand or by another program."
     )

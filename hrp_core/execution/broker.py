@@ -243,6 +243,14 @@ class Broker(Protocol):
         """
         ...
 
+    def cancel_everything(self) -> None:
+        """Ask for the cancellation of every open order of the account, also of those placed elsewhere.
+
+        Raises:
+            BrokerConnectionError: not connected; nothing was asked.
+        """
+        ...
+
     def next_event(self, timeout: float) -> OrderEvent | None:
         """Return the next order event, waiting at most `timeout` seconds; None when there is none."""
         ...

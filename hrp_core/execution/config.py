@@ -1,7 +1,8 @@
 """Which broker endpoint to talk to, and the checks that keep sim, paper and live apart.
 
 What belongs here: `BrokerConfig`, the only reader of the IBKR_* variables, and the choice of the endpoint by
-mode. In sim nothing of IBKR_* is read: the endpoint is the simulated gateway that this installation started.
+mode. What may send orders is said by `modes`. In sim nothing of IBKR_* is read: the endpoint is the simulated
+gateway that this installation started.
 """
 
 import json
@@ -17,19 +18,13 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hrp_core.errors import BrokerConnectionError, RefusedError, SettingsError
+from hrp_core.execution.modes import LIVE_PORTS, PAPER_PORTS, Code, TokenState, may_trade
 from hrp_core.settings import Mode, Settings
 
-PAPER_PORTS = frozenset({7497, 4002})
-LIVE_PORTS = frozenset({7496, 4001})
 MAX_CLIENT_ID = 2**31 - 1
 SIM_CLIENT_ID = 1
 IbLibrary = Literal["ib_insync", "ib_async"]
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
-LIVE_REFUSED = (
-    "live trading is refused: this version has no arm token and no approval of plans, so nothing may be sent "
-    "to a real account; use HRP_MODE=sim or HRP_MODE=paper"
-)
 
 
 class ClientRole(IntEnum):
@@ -59,6 +54,8 @@ class BrokerConfig:
         timeout: longest wait for one answer, and for the whole of connecting, in seconds.
         simulated: the endpoint is our own simulated gateway, on any port of this machine (see `sim_config`).
         role: who connects; set by `for_role`, which also moves the client id.
+        armed: the connection may place orders in a live account; set by `hrp_core.execution.arming` alone.
+            Without it a live connection reads and cancels.
         library: whose client and decoder the adapter uses (HRP_IB_LIBRARY).
 
     Raises:
@@ -74,6 +71,7 @@ class BrokerConfig:
     simulated: bool = field(default=False, kw_only=True)
     role: ClientRole = field(default=ClientRole.WRITER, kw_only=True)
     library: IbLibrary = field(default="ib_insync", kw_only=True)
+    armed: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not self.host.strip():
@@ -121,6 +119,11 @@ class BrokerConfig:
     def for_role(self, role: ClientRole) -> Self:
         """Return this configuration with the client id of `role`."""
         return replace(self, client_id=self.client_id - self.role + role, role=role)
+
+    @property
+    def may_place(self) -> bool:
+        """Whether orders may go over a connection of this configuration."""
+        return self.paper_trading or self.armed
 
     @property
     def endpoint(self) -> str:
@@ -180,20 +183,21 @@ class _Environment(BaseSettings):
 def broker_config(settings: Settings, role: ClientRole = ClientRole.WRITER) -> BrokerConfig:
     """Return the endpoint of this installation's mode.
 
+    In live it reads and cancels; what places orders there is armed first (`arming.trading_config`).
+
     Raises:
         BrokerConnectionError: sim, and no simulated gateway of this installation runs.
         SettingsError: the IBKR_* variables contradict the mode or each other.
-        RefusedError: live.
+        RefusedError: the endpoint that the gateway file names is no simulated gateway's.
     """
     if settings.mode is Mode.SIM:
         return sim_config(settings, role)
-    if settings.mode is Mode.LIVE:
-        raise RefusedError(LIVE_REFUSED)
     config = BrokerConfig.from_env(settings.ib_library)
-    if not config.paper_trading:
+    verdict = may_trade(settings.mode, config.account, config.port, config.paper_trading, TokenState.VALID)
+    if not verdict.allowed:
         raise SettingsError(
-            "HRP_MODE=paper contradicts IBKR_PAPER_TRADING=false; nothing was sent. Set IBKR_PAPER_TRADING="
-            "true and the paper account's IBKR_ACCOUNT and IBKR_PORT"
+            f"{verdict.reason}; nothing was sent. Let HRP_MODE, IBKR_PAPER_TRADING, IBKR_ACCOUNT and "
+            "IBKR_PORT name one kind of account (docs/modes.md)"
         )
     return config.for_role(role)
 
@@ -219,6 +223,9 @@ def sim_config(settings: Settings, role: ClientRole = ClientRole.WRITER) -> Brok
     config = BrokerConfig(
         entry.host, entry.port, SIM_CLIENT_ID, entry.account, simulated=True, library=settings.ib_library
     )
+    verdict = may_trade(Mode.SIM, config.account, config.port, True, TokenState.ABSENT)
+    if verdict.code is Code.PORT:
+        raise RefusedError(f"{path}: {verdict.reason}, where no simulated gateway listens; nothing was sent")
     return config.for_role(role)
 
 

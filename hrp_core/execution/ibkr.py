@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from hrp_core.errors import BrokerConnectionError, RefusedError
+from hrp_core.errors import BrokerConnectionError
 from hrp_core.execution.broker import (
     BrokerSnapshot,
     NotSentError,
@@ -22,7 +22,7 @@ from hrp_core.execution.broker import (
     OrderRequest,
     Quote,
 )
-from hrp_core.execution.config import LIVE_REFUSED, BrokerConfig
+from hrp_core.execution.config import BrokerConfig
 from hrp_core.execution.ibkr_connection import ClientIdInUseError
 from hrp_core.execution.ibkr_loop import LoopThread, Pacer
 from hrp_core.execution.ibkr_session import Session
@@ -73,11 +73,8 @@ class IBKRBroker:
         Never takes longer than `config.timeout`, give or take the closing of the socket.
 
         Raises:
-            RefusedError: the configuration is for live trading.
             BrokerConnectionError: (a ConnectionError) with cause and fix.
         """
-        if not self._config.paper_trading:
-            raise RefusedError(LIVE_REFUSED)
         with self._guard:
             if self._session is not None and self._session.is_healthy:
                 return
@@ -153,6 +150,10 @@ class IBKRBroker:
             RefusedError: connected as a reader.
         """
         self._run(lambda session: session.cancel(order_ref))
+
+    def cancel_everything(self) -> None:
+        """Ask for the cancellation of every open order of the login, whoever placed it."""
+        self._run(lambda session: session.cancel_everything())
 
     def next_event(self, timeout: float) -> OrderEvent | None:
         """Return the next order event, waiting at most `timeout` seconds; None when there is none.

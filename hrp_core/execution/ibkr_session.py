@@ -170,6 +170,7 @@ class Session:
             BrokerError: an order with this orderRef is at the broker already; it was not sent again.
         """
         self._require_writer()
+        self._require_armed(request)
         order = build_order(self._library, request, self._config.account)
         contract = build_contract(self._library, request.contract)
         try:
@@ -215,6 +216,13 @@ class Session:
         self._wire.check_healthy()
         self._client.cancelOrder(known.order_id)
 
+    async def cancel_everything(self) -> None:
+        """Ask for the cancellation of every open order of the login; any client may."""
+        self._wire.check_healthy()
+        await self._wire.slot()
+        self._wire.check_healthy()
+        self._client.reqGlobalCancel()
+
     async def what_if(self, request: OrderRequest) -> OrderPreview:
         """Ask what an order would cost; it is not placed.
 
@@ -222,6 +230,7 @@ class Session:
             RefusedError: the request cannot be sent as it stands; nothing was sent.
             RequestError: the broker would reject it.
         """
+        self._require_armed(request)  # on the wire a preview is an order with a flag
         order = build_order(self._library, request, self._config.account)
         order.whatIf = True
         order.orderRef = ""  # a reference belongs to the one order that is placed under it
@@ -249,6 +258,13 @@ class Session:
             raise RefusedError(
                 f"client {self._config.client_id} connected as a reader ({self._config.role.name.lower()}); "
                 "only the writer places and cancels. Nothing was sent"
+            )
+
+    def _require_armed(self, request: OrderRequest) -> None:
+        if not self._config.may_place:
+            raise RefusedError(
+                f"order {request.order_ref}: this connection to live account {self._config.account} is not "
+                "armed, and only reads and cancels. Nothing was sent. See `hrp arm`"
             )
 
     def _require_sendable(self) -> None:

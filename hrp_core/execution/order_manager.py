@@ -20,6 +20,8 @@ from hrp_core.execution.reconcile import describe
 from hrp_core.execution.send_checks import (
     cash_shortfall,
     over_limits,
+    require_approved,
+    require_latch,
     require_same_ledger,
     require_sound_plan,
 )
@@ -28,7 +30,7 @@ from hrp_core.execution.sender import Sender, Sending
 from hrp_core.execution.sync import SyncReport, sync_broker
 from hrp_core.ledger.book import read_book
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.types import ExternalPolicy, FrozenPlan, Intent, LatchState, OrderStatus, PlanStatus
+from hrp_core.ledger.types import ExternalPolicy, FrozenPlan, Intent, OrderStatus, PlanStatus
 from hrp_core.money import to_average
 from hrp_core.portfolio.types import OrderType
 
@@ -201,14 +203,9 @@ class OrderManager:
         require_decision_session(plan.session, now)
         if not pending and not crosses:
             return windows
-        latch = self._journal.latch()
-        if latch.state is LatchState.HALTED:
-            raise RefusedError(
-                f"trading is halted by {latch.by}: {latch.reason}. Nothing was sent; a person ends it "
-                "in the journal"
-            )
+        require_latch(plan, self._journal.latch())
         if not self._dry_run:
-            self._require_approved(plan)
+            require_approved(plan, self._journal.approvals(plan.plan_id))
         types = [intent.order_type for intent in pending] or [OrderType.MARKET]  # crosses are for the open
         if not any(windows[kind].contains(now) for kind in types):
             raise RefusedError(
@@ -216,18 +213,6 @@ class OrderManager:
                 f"{now:%a %Y-%m-%d %H:%M}. Nothing was sent"
             )
         return windows
-
-    def _require_approved(self, plan: FrozenPlan) -> None:
-        if plan.status is not PlanStatus.APPROVED:
-            raise RefusedError(
-                f"plan {plan.plan_id} is {plan.status.value}, not approved; nothing was sent. Plans are "
-                "approved by hand in a later release"
-            )
-        approvals = self._journal.approvals(plan.plan_id)
-        if not approvals or not approvals[-1].approved or approvals[-1].plan_hash != plan.inputs_hash:
-            raise RefusedError(
-                f"plan {plan.plan_id} has no approval of its present content; nothing was sent"
-            )
 
     def _after(self, plan_id: str, sending: Sending) -> SubmitReport:
         """Look once more where an answer is missing, then judge and report."""

@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from hrp_core.calendar import require_decision_session
 from hrp_core.errors import RefusedError
+from hrp_core.execution.approval import apply_drops, approves_itself
 from hrp_core.execution.broker import Broker
 from hrp_core.execution.sync import sync_broker
 from hrp_core.ledger.journal import Journal
@@ -33,7 +34,7 @@ from hrp_core.portfolio.types import (
     StrategySignals,
     SymbolAction,
 )
-from hrp_core.settings import Mode, Settings
+from hrp_core.settings import Settings
 from hrp_core.store import Store, newest_session, read_table, table
 
 
@@ -54,7 +55,7 @@ def plan_session(
     session: date,
     now: datetime,
 ) -> PlannedSession:
-    """Decide on `session` and freeze the plan; in sim it approves itself.
+    """Decide on `session` and freeze the plan; where no person is needed (`approves_itself`) it is approved.
 
     The journal is brought up to date first, and the plan is made only when ledger and broker agree to the
     share. Calling it again with unchanged inputs gives the plan that is there.
@@ -84,7 +85,7 @@ def plan_session(
     panel = session_panel(store, session, ledger.shares)
     signals = read_signals(store, session)
     locked = locked_names(journal, panel)
-    controls: Mapping[str, SymbolAction] = {}
+    controls, drops = journal.symbol_controls(session), journal.drops(session)
     plan, contracts = _decide_tradable(
         broker,
         lambda names: decide(
@@ -95,18 +96,22 @@ def plan_session(
     set_risk_latch(journal, plan, now)
     # The rule that sets REDUCING also blocks by itself: planning again, with the latch set, is the same plan.
     reducing = reducing or latch_of(plan.verdicts) == REDUCING
+    plan = apply_drops(plan, drops, limits)
     frozen = journal.freeze_plan(
         plan,
         mode=settings.mode.value,
         account=broker.account,
         contracts=contracts,
-        inputs=frozen_inputs(
-            panel, signals, ledger, strategies, limits, locked, controls, performance, reducing=reducing
-        ),
+        inputs={
+            **frozen_inputs(
+                panel, signals, ledger, strategies, limits, locked, controls, performance, reducing=reducing
+            ),
+            **({"dropped": sorted(drops)} if drops else {}),
+        },
         now=now,
     )
-    if settings.mode is Mode.SIM and frozen.status is PlanStatus.PROPOSED:
-        journal.approve(frozen.plan_id, by="sim", plan_hash=frozen.inputs_hash, now=now)
+    if approves_itself(settings) and frozen.status is PlanStatus.PROPOSED:
+        journal.approve(frozen.plan_id, by=settings.mode.value, plan_hash=frozen.inputs_hash, now=now)
         frozen = journal.plan(frozen.plan_id)
     return PlannedSession(plan, frozen)
 

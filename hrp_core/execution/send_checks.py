@@ -1,7 +1,7 @@
-"""What is looked at once more before a basket is sent, beyond its approval and its window.
+"""What is looked at once more before a basket is sent, beyond its window.
 
-What belongs here: pure judgements on the frozen plan, the ledger, the broker's cash and prices. What does
-not: sending.
+What belongs here: pure judgements on the frozen plan, its approval, the latch, the ledger, the broker's cash
+and prices. What does not: sending.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,61 @@ import numpy as np
 from hrp_core.errors import RefusedError
 from hrp_core.execution.reconciliation import suspense_limit
 from hrp_core.ledger.book import Book
-from hrp_core.ledger.types import BookedCross, FrozenPlan, Intent, OrderStatus
+from hrp_core.ledger.types import (
+    Approval,
+    BookedCross,
+    FrozenPlan,
+    Intent,
+    Latch,
+    LatchState,
+    OrderStatus,
+    PlanStatus,
+    TradingHaltedError,
+)
 from hrp_core.money import is_price, to_units
 from hrp_core.portfolio.construction import fraction
 from hrp_core.portfolio.netting import INCREASE
 from hrp_core.portfolio.risk import BY_CODE, Basket, frozen_limits
 from hrp_core.portfolio.risk.rules import duplicates
-from hrp_core.portfolio.types import OrderSide
+from hrp_core.portfolio.types import OrderSide, Purpose
 
 _AT_THE_BROKER = frozenset(
     {OrderStatus.SUBMITTED, OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED, OrderStatus.HELD}
 )
+
+
+def require_latch(plan: FrozenPlan, latch: Latch) -> None:
+    """Refuse a plan that the latch does not let pass; while REDUCING, exits of any plan may go.
+
+    Raises:
+        TradingHaltedError: trading is halted, or it is not and the plan flattens.
+    """
+    if plan.purpose is Purpose.FLATTEN:
+        if latch.state is not LatchState.HALTED:
+            raise TradingHaltedError(
+                f"plan {plan.plan_id} flattens, which is done while trading is halted; the latch is "
+                f"{latch.state.value}. Nothing was sent. Run `hrp halt --reason ...` first"
+            )
+    elif latch.state is LatchState.HALTED:
+        raise TradingHaltedError(
+            f"trading is halted by {latch.by}: {latch.reason}. Nothing was sent; a person ends it with "
+            "`hrp resume --reason ...`"
+        )
+
+
+def require_approved(plan: FrozenPlan, approvals: Sequence[Approval]) -> None:
+    """Refuse a plan whose present content nobody, and no rule of its mode, has approved.
+
+    Raises:
+        RefusedError: it is not approved.
+    """
+    if plan.status is not PlanStatus.APPROVED:
+        raise RefusedError(
+            f"plan {plan.plan_id} is {plan.status.value}, not approved; nothing was sent. See it with "
+            "`hrp plan show`; a PROPOSED one is approved with `hrp plan approve`"
+        )
+    if not approvals or not approvals[-1].approved or approvals[-1].plan_hash != plan.inputs_hash:
+        raise RefusedError(f"plan {plan.plan_id} has no approval of its present content; nothing was sent")
 
 
 def require_same_ledger(plan: FrozenPlan, book: Book, crosses: Sequence[BookedCross] = ()) -> None:

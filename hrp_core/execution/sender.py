@@ -27,8 +27,9 @@ from hrp_core.ledger.types import (
     LatchState,
     OrderStatus,
     Source,
+    TradingHaltedError,
 )
-from hrp_core.portfolio.types import OrderType
+from hrp_core.portfolio.types import OrderType, Purpose
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Sender:
                 # What is heard while waiting may be a reason to stop.
                 while len(self._deadlines) >= self._max_in_flight:
                     self.listen()
-                done.stopped = self._why_stop(windows[intent.order_type])
+                done.stopped = self._why_stop(plan, windows[intent.order_type])
                 if not done.stopped and intent.leg == "increase" and not entering:
                     entering = True
                     done.stopped = exits_only or self._why_sales_are_missing(plan)
@@ -168,19 +169,48 @@ class Sender:
                 return
             self.listen(left)
 
+    def cancel_all(self, order_refs: Sequence[str]) -> dict[str, str]:
+        """Ask for many cancellations at once and listen until all have ended, or the wait is over.
+
+        Returns:
+            By orderRef, why its cancellation could not be asked for.
+
+        Raises:
+            BrokerConnectionError: the connection ended; what was asked until then may be cancelled.
+        """
+        refused: dict[str, str] = {}
+        for order_ref in order_refs:
+            try:
+                self._broker.cancel(order_ref)
+            except BrokerConnectionError:
+                raise
+            except BrokerError as error:
+                refused[order_ref] = str(error)
+            self.listen(0)
+        deadline = self._monotonic() + self._ack_timeout
+        sent = self._journal.sent(order_refs)
+        waiting = [ref for ref in order_refs if ref in sent and ref not in refused]
+        while self._broker.is_connected():
+            waiting = [ref for ref in waiting if not self._journal.attempt(ref).status.is_terminal]
+            left = deadline - self._monotonic()
+            if not waiting or left <= 0:
+                break
+            self.listen(left)
+        return refused
+
     def _why_sales_are_missing(self, plan: FrozenPlan) -> str:
         while self._deadlines:
             self.listen()
         return sales_missing(plan, self._journal.plan(plan.plan_id).intents)
 
-    def _why_stop(self, window: SendWindow) -> str:
+    def _why_stop(self, plan: FrozenPlan, window: SendWindow) -> str:
         now = self._clock.now()
         if not window.contains(now):
             return f"the send window ({window}) is over; it is {now:%H:%M}"
         if not self._broker.is_connected():
             return "the connection to the broker ended"
         latch = self._journal.latch()
-        if latch.state is LatchState.HALTED:
+        if latch.state is LatchState.HALTED and plan.purpose is not Purpose.FLATTEN:
             return f"trading is halted by {latch.by}: {latch.reason}"
         return ""
 
@@ -198,6 +228,9 @@ class Sender:
         except (AlreadyClaimedError, ContractLockedError) as refusal:
             log.warning("%s", refusal)
             done.skipped.append(contract.symbol)
+            return
+        except TradingHaltedError as refusal:
+            done.stopped = str(refusal)
             return
         # From here on the order counts as sent, whatever happens next.
         self._deadlines[order_ref] = self._monotonic() + self._ack_timeout

@@ -161,6 +161,16 @@ class SimBroker:
                 return
         raise BrokerError(f"no open order carries {order_ref}; look at the account with `hrp orders`")
 
+    def cancel_everything(self) -> None:
+        """Cancel every open order of the account.
+
+        Raises:
+            BrokerConnectionError: not connected.
+        """
+        self._require_connected()
+        for order in tuple(self._engine.open_orders):
+            self._push(self._engine.cancel(order.perm_id))
+
     def next_event(self, timeout: float) -> OrderEvent | None:
         """Return the next order event, waiting at most `timeout` seconds while connected; else None."""
         try:

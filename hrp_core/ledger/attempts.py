@@ -10,6 +10,7 @@ from datetime import datetime
 
 from hrp_core.errors import JournalError, RefusedError
 from hrp_core.ledger.database import moment_text, parse_moment
+from hrp_core.ledger.permits import check_claim
 from hrp_core.ledger.plans import load_intent
 from hrp_core.ledger.states import AttemptState, fold_attempt, is_proven_terminal
 from hrp_core.ledger.types import (
@@ -68,7 +69,9 @@ def claim(
         StaleEpochError: a newer writer has taken over.
         AlreadyClaimedError: another sender has it, or its last attempt could still fill.
         ContractLockedError: an order in the same contract is UNKNOWN.
-        RefusedError: its plan is not approved, or the quantity is not what is left to send.
+        TradingHaltedError: the latch does not let it pass.
+        RefusedError: its plan is not approved, the quantity is not what is left to send, or a live account
+            is not armed for it.
     """
     require_epoch(connection, epoch)
     row = connection.execute("SELECT * FROM intents WHERE intent_id = ?", (intent_id,)).fetchone()
@@ -96,6 +99,7 @@ def claim(
         "VALUES (?, ?, ?, ?, ?, ?)",
         (order_ref, intent_id, number, quantity, epoch, moment_text(now)),
     )
+    check_claim(connection, intent, order_ref, quantity, now)
     return load_attempt(connection, order_ref)
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -22,7 +22,7 @@ from hrp_core.calendar import NEW_YORK
 from hrp_core.errors import DataError, JournalError
 from hrp_core.money import from_units, to_units
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # Evidence is never rewritten; sqlite itself enforces it, whoever holds the file.
 _APPEND_ONLY = (
     "fence",
@@ -37,6 +37,12 @@ _APPEND_ONLY = (
     "cash_flows",
     "latch",
     "approvals",
+    "symbol_controls",
+    "plan_drops",
+    "arm_tokens",
+    "arm_uses",
+    "flatten_codes",
+    "flatten_uses",
 )
 _FROZEN_COLUMNS = {
     "plans": "plan_id, mode, account, session, execution_session, purpose, sequence, content, inputs_hash",
@@ -148,31 +154,40 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
 
 def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     """Add what older journals lack; everything in them stays as it is."""
-    # Read again inside the transaction: another process may have been quicker.
-    for version in range(_check_version(connection, path) + 1, SCHEMA_VERSION + 1):
-        _UPGRADES[version](connection)
+    # Another process may have been quicker: then no step is left.
+    version = _check_version(connection, path)
+    for step in sorted(_STEPS):
+        if version < step:
+            _STEPS[step](connection)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
-def _to_version_2(connection: sqlite3.Connection) -> None:
-    _add_append_only(connection, "external_orders")
+def _add_external_orders(connection: sqlite3.Connection) -> None:
+    _add_tables(connection, "external_orders")
 
 
-def _to_version_3(connection: sqlite3.Connection) -> None:
-    _add_append_only(connection, "crosses")
-    _add_append_only(connection, "cross_prices")
+def _add_crosses(connection: sqlite3.Connection) -> None:
+    _add_tables(connection, "crosses", "cross_prices")
 
 
-_UPGRADES: Mapping[int, Callable[[sqlite3.Connection], None]] = {2: _to_version_2, 3: _to_version_3}
+def _add_controls(connection: sqlite3.Connection) -> None:
+    _add_tables(
+        connection, "symbol_controls", "plan_drops", "arm_tokens", "arm_uses", "flatten_codes", "flatten_uses"
+    )
 
 
-def _add_append_only(connection: sqlite3.Connection, table: str) -> None:
-    """Make a table of the schema that an older journal lacks."""
+# What each version of the schema added to the one before it.
+_STEPS = {2: _add_external_orders, 3: _add_crosses, 4: _add_controls}
+
+
+def _add_tables(connection: sqlite3.Connection, *names: str) -> None:
+    """Create append-only tables as the schema has them."""
     script = files("hrp_core.ledger").joinpath("schema.sql").read_text(encoding="utf-8")
     for statement in _statements(script):
-        if f"CREATE TABLE {table} (" in statement:
+        if any(f"CREATE TABLE {name} (" in statement for name in names):
             connection.execute(statement)
-    _make_append_only(connection, table)
+    for name in names:
+        _make_append_only(connection, name)
 
 
 def _create(path: Path) -> None:

@@ -14,8 +14,8 @@ from hrp_core.ledger import attempts as _attempts
 from hrp_core.ledger import crosses as _crosses
 from hrp_core.ledger import executions as _executions
 from hrp_core.ledger import plans as _plans
+from hrp_core.ledger.controls import ControlRecords
 from hrp_core.ledger.database import moment_text, parse_moment
-from hrp_core.ledger.records import AccountRecords
 from hrp_core.ledger.types import (
     Approval,
     Attempt,
@@ -38,7 +38,7 @@ _RESOLUTIONS = frozenset(
 )
 
 
-class Journal(AccountRecords):
+class Journal(ControlRecords):
     """The journal of one (mode, account), in one sqlite file: plans, attempts, and the account's records.
 
     Threads and processes may share the file; each works on its own connection and each call is one
@@ -98,11 +98,30 @@ class Journal(AccountRecords):
     ) -> FrozenPlan:
         """Write a manual plan of one order; `intent` gives its content, its ids are assigned here."""
         empty = Plan(session, execution_session, Decimal(0), Decimal(0), (), ())
-        content = _plans.plan_content(
-            empty, mode=mode, account=account, purpose=Purpose.MANUAL, inputs=inputs
+        return self.freeze_intents(
+            empty, [intent], mode=mode, account=account, purpose=Purpose.MANUAL, inputs=inputs, now=now
         )
+
+    def freeze_intents(
+        self,
+        plan: Plan,
+        intents: Sequence[Intent],
+        *,
+        mode: str,
+        account: str,
+        purpose: Purpose,
+        inputs: Mapping[str, object],
+        now: datetime,
+    ) -> FrozenPlan:
+        """Write a plan whose orders were not decided by a strategy; the intents' ids are assigned here."""
+        content = _plans.plan_content(plan, mode=mode, account=account, purpose=purpose, inputs=inputs)
         with self._database.write() as connection:
-            return _plans.freeze(connection, content, lambda plan_id: (_plans.named(intent, plan_id),), now)
+            return _plans.freeze(
+                connection,
+                content,
+                lambda plan_id: tuple(_plans.named(intent, plan_id) for intent in intents),
+                now,
+            )
 
     def approve(self, plan_id: str, *, by: str, plan_hash: str, now: datetime, reason: str = "") -> None:
         """Approve a PROPOSED plan; approving an approved one again does nothing.
@@ -212,7 +231,9 @@ class Journal(AccountRecords):
             StaleEpochError: a newer writer has taken over.
             AlreadyClaimedError: another sender has it, or its last attempt could still fill.
             ContractLockedError: another order in the same contract is UNKNOWN.
-            RefusedError: the plan is not approved, or `quantity` is not what is left to send.
+            TradingHaltedError: the latch does not let it pass.
+            RefusedError: the plan is not approved, `quantity` is not what is left to send, or a live account
+                is not armed for it.
         """
         with self._database.write() as connection:
             return _attempts.claim(connection, intent_id, order_ref, quantity, epoch, now)

@@ -138,7 +138,10 @@ def freeze(
         return load_plan(connection, newest["plan_id"])
     sequence = newest["sequence"] + 1 if newest is not None else 1
     plan_id = f"{key[0]}-{key[1]}-{key[2]}-{key[3]}-{sequence}"
-    if newest is not None and key[3] != Purpose.MANUAL:
+    if newest is not None and key[3] == Purpose.FLATTEN:
+        # What the earlier one sent has ended or locks its contract; what it did not send never goes.
+        expire_intents(connection, newest["plan_id"], f"replaced by {plan_id}")
+    elif newest is not None and key[3] != Purpose.MANUAL:
         _supersede(connection, newest, plan_id)
     connection.execute(
         "INSERT INTO plans (plan_id, mode, account, session, execution_session, purpose, sequence, status, "

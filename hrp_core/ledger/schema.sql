@@ -195,3 +195,60 @@ CREATE TABLE approvals (
     at        TEXT NOT NULL,
     reason    TEXT NOT NULL
 ) STRICT;
+
+-- What a person decided about a name, for every strategy; the newest row of a symbol counts.
+CREATE TABLE symbol_controls (
+    id     INTEGER PRIMARY KEY AUTOINCREMENT,
+    symbol TEXT NOT NULL,
+    action TEXT NOT NULL CHECK (action IN ('freeze', 'no-buy', 'exit', 'clear')),
+    until  TEXT,
+    by     TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at     TEXT NOT NULL
+) STRICT;
+
+-- Names that a person took out of a session's plan; planning the session again keeps them out.
+CREATE TABLE plan_drops (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    session TEXT NOT NULL,
+    symbol  TEXT NOT NULL,
+    by      TEXT NOT NULL,
+    reason  TEXT NOT NULL,
+    at      TEXT NOT NULL
+) STRICT;
+
+-- Permission to trade a live account; the newest row counts, one without an amount takes it back.
+CREATE TABLE arm_tokens (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    account      TEXT NOT NULL,
+    limits_hash  TEXT NOT NULL,
+    max_notional INTEGER NOT NULL CHECK (max_notional >= 0),
+    expires_at   TEXT NOT NULL,
+    by           TEXT NOT NULL,
+    reason       TEXT NOT NULL,
+    at           TEXT NOT NULL
+) STRICT;
+
+-- What each claimed order took of a token.
+CREATE TABLE arm_uses (
+    order_ref TEXT PRIMARY KEY REFERENCES attempts (order_ref),
+    token_id  INTEGER NOT NULL REFERENCES arm_tokens (id),
+    notional  INTEGER NOT NULL CHECK (notional >= 0),
+    at        TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE flatten_codes (
+    code           TEXT PRIMARY KEY,
+    account        TEXT NOT NULL,
+    positions_hash TEXT NOT NULL,
+    expires_at     TEXT NOT NULL,
+    by             TEXT NOT NULL,
+    at             TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE flatten_uses (
+    code   TEXT PRIMARY KEY REFERENCES flatten_codes (code),
+    by     TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at     TEXT NOT NULL
+) STRICT;

@@ -26,6 +26,10 @@ class ContractLockedError(RefusedError):
     """An order in the same contract is UNKNOWN; nothing may be sent in it until that is resolved."""
 
 
+class TradingHaltedError(RefusedError):
+    """The latch does not let this order pass."""
+
+
 class PlanStatus(StrEnum):
     """Life of a frozen plan."""
 

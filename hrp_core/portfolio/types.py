@@ -72,6 +72,7 @@ class Reason(StrEnum):
     BLOCK_LOSS = "block_loss"  # not bought: a loss limit is reached, or what the account earned is unknown
     BLOCK_LATCH = "block_latch"  # not bought: the latch is at REDUCING, only exits may go
     BLOCK_PRICE = "block_price"  # not bought: the price is too far from the last adjusted close, or has none
+    DROP_PERSON = "drop_person"  # a person took it out of the plan: not traded
     CLIP_WEIGHT = "clip_weight"  # bought less: the account would hold too much of the name
     CLIP_ORDER = "clip_order"  # bought less: one order may not be larger
     CLIP_VOLUME = "clip_volume"  # bought less: too large a share of what trades in a session

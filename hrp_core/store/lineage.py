@@ -27,6 +27,8 @@ class EventType(StrEnum):
     PREDICTION_GENERATED = "prediction_generated"
     PLAN_FROZEN = "plan_frozen"
     PLAN_APPROVED = "plan_approved"
+    PLAN_REJECTED = "plan_rejected"
+    PLAN_CHANGED = "plan_changed"
     GATE_VERDICT = "gate_verdict"
     ORDER_SUBMITTED = "order_submitted"
     ORDER_FILLED = "order_filled"
@@ -38,6 +40,9 @@ class EventType(StrEnum):
     TRADING_HALTED = "trading_halted"
     TRADING_RESUMED = "trading_resumed"
     LIVE_ARMED = "live_armed"
+    LIVE_DISARMED = "live_disarmed"
+    STRATEGY_CHANGED = "strategy_changed"
+    SYMBOL_CONTROLLED = "symbol_controlled"
     CASH_RECORDED = "cash_recorded"
 
 

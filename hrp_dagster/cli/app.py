@@ -9,7 +9,21 @@ from typing import NoReturn
 import typer
 
 from hrp_core.errors import HrpError, RefusedError
-from hrp_dagster.cli import book, data, demo, dev, gateway, job, model, orders, replay, views
+from hrp_dagster.cli import (
+    book,
+    control,
+    data,
+    demo,
+    dev,
+    gateway,
+    job,
+    model,
+    orders,
+    plan,
+    replay,
+    strategy,
+    views,
+)
 from hrp_dagster.cli.context import err
 
 app = typer.Typer(
@@ -29,10 +43,19 @@ app.command("nav")(views.nav)
 app.command("explain")(orders.explain)
 app.command("sync")(book.sync)
 app.command("reconcile")(book.reconcile)
+app.command("halt")(control.halt)
+app.command("reduce")(control.reduce)
+app.command("resume")(control.resume)
+app.command("flatten")(control.flatten)
+app.command("arm")(control.arm)
+app.command("disarm")(control.disarm)
+app.add_typer(plan.app, name="plan")
 app.add_typer(orders.app, name="orders")
 app.add_typer(book.cash_app, name="cash")
 app.add_typer(job.app, name="job")
 app.add_typer(model.app, name="model")
+app.add_typer(strategy.app, name="strategy")
+app.add_typer(strategy.symbol_app, name="symbol")
 app.add_typer(gateway.app, name="gateway")
 app.add_typer(data.data_app, name="data")
 app.add_typer(data.db_app, name="db")

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from hrp_core.execution.arming import trading_config
 from hrp_core.execution.broker import Broker
-from hrp_core.execution.config import ClientRole, broker_config
+from hrp_core.execution.config import ClientRole
+from hrp_core.ledger.journal import Journal
 from hrp_core.settings import Settings
 
 
@@ -27,9 +29,14 @@ class IBKRResource(dg.ConfigurableResource):
 
         Raises:
             BrokerConnectionError: with cause and fix.
-            RefusedError: mode, port and account do not fit together.
+            RefusedError: mode, port and account do not fit together, or a live account is not armed.
         """
         from hrp_core.execution.ibkr import IBKRBroker
 
-        with IBKRBroker(broker_config(settings, role)) as broker:
+        journal = Journal(settings.journal_path)
+        try:
+            config = trading_config(settings, journal, role, settings.clock().now())
+        finally:
+            journal.close()
+        with IBKRBroker(config) as broker:
             yield broker

@@ -101,6 +101,7 @@ def test_before_connecting_nothing_is_answered_and_nothing_is_sent(market: Marke
         lambda: broker.what_if(request),
         lambda: broker.place(request),
         lambda: broker.cancel("ref"),
+        broker.cancel_everything,
     ]
     assert not broker.is_connected()
     for call in calls:
@@ -144,6 +145,14 @@ def test_an_open_order_is_cancelled_once(broker: Broker) -> None:
     told(broker, lambda event: event.status is OrderStatus.CANCELLED)
     with pytest.raises(BrokerError, match="no open order"):
         broker.cancel("ref")
+
+
+def test_everything_is_cancelled_at_once(broker: Broker) -> None:
+    for number, symbol in enumerate(("AAPL", "MSFT")):
+        broker.place(order(broker, 10, f"ref{number}", symbol))
+    assert len(broker.snapshot().open_orders) == 2
+    broker.cancel_everything()
+    assert broker.snapshot().open_orders == ()
 
 
 def test_quotes_of_all_names_come_together_each_with_what_there_is(market: Market, broker: Broker) -> None:

@@ -13,6 +13,7 @@ from hrp_core.ledger.types import (
     BreakKind,
     ContractLockedError,
     Evidence,
+    LatchState,
     OrderStatus,
     SnapshotRow,
     Source,
@@ -141,6 +142,7 @@ def test_an_unknown_order_locks_its_contract_for_every_other_plan(journal: Journ
     ref = send(journal, frozen)
     journal.record([Evidence(ref, Source.UNSEEN, message="no answer")], now=NOW)
     assert journal.locked_contracts() == {265598: ref}
+    journal.set_latch(LatchState.HALTED, by="ann", reason="storm", now=NOW)
     flatten = freeze(journal, [order("AAPL", -100, "decrease"), order("KO")], purpose=Purpose.FLATTEN)
     with pytest.raises(ContractLockedError, match=f"AAPL is locked by {ref}"):
         send(journal, flatten, 0)

@@ -9,6 +9,7 @@ from ledger_support import ACCOUNT, NOW, freeze
 from hrp_core.errors import JournalError, NotReadyError, RefusedError
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import ExternalPolicy
+from hrp_core.portfolio.types import SymbolAction
 
 
 def test_a_journal_is_bound_to_one_mode_and_account(journal: Journal) -> None:
@@ -121,12 +122,15 @@ def test_a_journal_of_the_first_version_is_upgraded_in_place(tmp_path: Path) -> 
     path = tmp_path / "journal.sqlite"
     Journal(path).close()
     old = sqlite3.connect(path)
-    for table in ("cross_prices", "crosses", "external_orders"):
+    added = "cross_prices", "crosses", "external_orders", "symbol_controls", "plan_drops", "arm_uses"
+    for table in (*added, "arm_tokens", "flatten_uses", "flatten_codes"):
         old.execute(f"DROP TABLE {table}")
     old.execute("PRAGMA user_version = 1")
     old.close()
     journal = Journal(path)
     assert journal.book_crosses() == ()
     assert journal.decide_external({7: ""}, ExternalPolicy.ADOPT, NOW) == (7,)
+    journal.control_symbol("KO", SymbolAction.FREEZE, until=None, by="ann", reason="merger", now=NOW)
+    assert journal.symbol_controls(NOW.date()) == {"KO": SymbolAction.FREEZE}
     journal.close()
     assert Journal(path).external_orders() == {7: ExternalPolicy.ADOPT}

@@ -11,7 +11,7 @@ import pytest
 from ibkr_support import ConfigFor, Connect
 from wire_proxy import WireProxy
 
-from hrp_core.errors import BrokerConnectionError, RefusedError
+from hrp_core.errors import BrokerConnectionError
 from hrp_core.execution.config import BrokerConfig, broker_config
 from hrp_core.execution.ibkr import IBKRBroker
 from hrp_core.settings import Settings
@@ -131,16 +131,6 @@ def test_a_login_with_further_accounts_is_refused(
 
     with pytest.raises(BrokerConnectionError, match="not exactly the configured account"):
         connect(port=wire.port)
-
-
-def test_a_live_configuration_sends_nothing(listener: socket.socket) -> None:
-    config = BrokerConfig("127.0.0.1", listener.getsockname()[1], 1, "U1234567", paper_trading=False)
-
-    with pytest.raises(RefusedError, match="live trading is refused"):
-        IBKRBroker(config).connect()
-    listener.settimeout(0)
-    with pytest.raises(BlockingIOError):
-        listener.accept()
 
 
 def test_sim_sends_no_byte_to_the_endpoint_of_the_ibkr_variables(

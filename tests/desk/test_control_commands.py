@@ -1,0 +1,130 @@
+"""The commands by which a person stops, changes and decides, on a whole installation."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from desk import FIRST, Desk
+
+from hrp_core.ledger.book import read_book
+from hrp_core.ledger.types import LatchState
+from hrp_core.settings import PROJECT_ROOT
+from hrp_core.store import read_lineage
+
+
+def hrp(desk: Desk, *arguments: str, code: int = 0, environment: Mapping[str, str] | None = None) -> str:
+    result = subprocess.run(
+        [sys.executable, "-m", "hrp_dagster.cli", *arguments],
+        env={**os.environ, "HRP_HOME": str(desk.settings.home), "COLUMNS": "80", **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == code, result.stderr + result.stdout
+    assert "Traceback" not in result.stderr
+    return result.stdout if code in (0, 1) else " ".join(result.stderr.split())
+
+
+def test_halt_flatten_and_resume_end_flat_and_reconciled(desk: Desk) -> None:
+    desk.evening(FIRST)
+    second = desk.next_day(FIRST)
+    desk.evening(second)
+    hrp(desk, "flatten", "--reason", "out", code=3)
+    stopped = json.loads(hrp(desk, "halt", "--reason", "storm", "--json"))
+    assert stopped["complete"]
+    assert desk.journal.latch().state is LatchState.HALTED
+    hrp(desk, "job", "run", "live-trader")
+    offer = json.loads(hrp(desk, "flatten", "--reason", "out", "--json"))
+    assert offer["positions"] == {
+        symbol: shares for symbol, shares in sorted(read_shares(desk).items()) if shares
+    }
+    told = hrp(desk, "flatten", "--reason", "out", "--confirm", offer["code"])
+    assert max(map(len, told.splitlines())) <= 80
+    hrp(desk, "flatten", "--reason", "out", "--confirm", offer["code"], code=3)
+    desk.next_day(second)
+    assert json.loads(hrp(desk, "reconcile", "--json"))["status"] == "reconciled"
+    assert read_shares(desk) == {}
+    hrp(desk, "resume", code=2)
+    assert "active again" in hrp(desk, "resume", "--reason", "calm")
+    assert desk.journal.latch().state is LatchState.ACTIVE
+
+
+def read_shares(desk: Desk) -> dict[str, int]:
+    return dict(read_book(desk.journal).state().shares)
+
+
+def test_a_halt_without_any_gateway_is_set_and_says_what_to_do(desk: Desk) -> None:
+    desk.evening(FIRST)
+    desk.server.stop()
+    told = " ".join(hrp(desk, "halt", "--all", "--reason", "storm", code=1).split())
+    assert "cancel them there" in told
+    assert desk.journal.latch().state is LatchState.HALTED
+    desk.server.start()
+    assert "Cancelled orders: 0" not in hrp(desk, "halt", "--reason", "again")
+
+
+def test_plan_commands_show_change_and_decide(desk: Desk) -> None:
+    desk.evening(FIRST, jobs=["predictions_job"])
+    shown = hrp(desk, "plan", "show")
+    assert max(map(len, shown.splitlines())) <= 80
+    plan = json.loads(hrp(desk, "plan", "show", "--json"))
+    symbol = plan["orders"][0]["symbol"]
+    hrp(desk, "plan", "drop", "NOPE", "--reason", "earnings", code=3)
+    after = json.loads(hrp(desk, "plan", "drop", symbol, "--reason", "earnings", "--json"))
+    assert symbol not in [order["symbol"] for order in after["orders"]]
+    assert len(after["orders"]) == len(plan["orders"]) - 1
+    assert [row["reasons"] for row in after["names"] if row["symbol"] == symbol] == [["drop_person"]]
+    assert "decided again since" in hrp(desk, "plan", "approve", "--hash", plan["hash"][:12], code=3)
+    assert max(map(len, hrp(desk, "plan", "diff").splitlines())) <= 80
+    hrp(desk, "plan", "approve", "--hash", after["hash"][:8])
+    hrp(desk, "plan", "reject", "--reason", "no")
+    desk.run("live_trader_job", FIRST)
+    assert desk.gateway.state().orders_received == 0
+    events = read_lineage(desk.store)["event_type"].tolist()
+    assert {"plan_changed", "plan_rejected"} <= set(events)
+
+
+def test_strategy_and_symbol_commands_change_what_the_next_plan_reads(desk: Desk, tmp_path: Path) -> None:
+    folder = tmp_path / "strategies"
+    shutil.copytree(PROJECT_ROOT / "strategies", folder)
+    places = {"HRP_STRATEGIES": str(folder)}
+    hrp(desk, "strategy", "pause", "HYP-2026-001", "--reason", "drawdown", environment=places)
+    hrp(desk, "strategy", "add", "HYP-2026-009", environment=places)
+    listed = json.loads(hrp(desk, "strategy", "list", "--json", environment=places))
+    assert {row["id"]: row["state"] for row in listed} == {
+        "HYP-2026-001": "paused",
+        "HYP-2026-002": "deployed",
+        "HYP-2026-009": "draft",
+    }
+    hrp(desk, "strategy", "deploy", "HYP-2026-009", "--reason", "x", code=2, environment=places)
+    hrp(desk, "strategy", "retire", "HYP-2026-002", "--reason", "x", environment=places)
+    hrp(desk, "strategy", "retire", "HYP-2026-002", "--reason", "x", code=3, environment=places)
+    hrp(desk, "symbol", "freeze", "aapl", "--reason", "merger")
+    hrp(desk, "symbol", "no-buy", "KO", "--until", "2022-12-09", "--reason", "merger")
+    hrp(desk, "symbol", "exit", "MSFT", "--until", "2022-11-30", "--reason", "over", code=2)
+    hrp(desk, "symbol", "clear", "AAPL", "--reason", "over")
+    (row,) = json.loads(hrp(desk, "symbol", "list", "--json"))
+    assert (row["symbol"], row["action"], row["until"]) == ("KO", "no-buy", "2022-12-09")
+    assert desk.journal.symbol_controls(FIRST).keys() == {"KO"}
+
+
+def test_only_live_is_armed_and_the_account_must_be_typed(desk: Desk) -> None:
+    order = ["arm", "--account", "U1234567", "--max-notional", "50000", "--expires", "8h"]
+    assert "HRP_MODE is sim" in hrp(desk, *order, code=3)
+    live = {
+        "HRP_MODE": "live",
+        "IBKR_ACCOUNT": "U1234567",
+        "IBKR_PORT": "7496",
+        "IBKR_PAPER_TRADING": "false",
+    }
+    assert "Not armed" in hrp(desk, "arm", environment=live)
+    hrp(desk, "arm", "--account", "U1234567", code=2, environment=live)
+    token = json.loads(hrp(desk, *order, "--json", environment=live))
+    assert (token["state"], token["token"]["max_notional"]) == ("valid", "50000.0000")
+    hrp(desk, "disarm", "--reason", "done", environment=live)
+    assert "Not armed" in hrp(desk, "arm", environment=live)
