@@ -80,6 +80,13 @@ class Settings(BaseSettings):
         default=0.95, gt=0, le=1, description="Least share of the universe that must be scored."
     )
 
+    max_unexplained_return: float = Field(
+        default=0.5, gt=0, description="Largest move of a close in a session without a corporate action."
+    )
+    drift_grace_sessions: int = Field(
+        default=10, ge=0, description="Sessions for which a new model version may have too few drift samples."
+    )
+
     auto_rollback: bool = Field(
         default=False, description="Whether drift that stays moves a model back to its predecessor."
     )
