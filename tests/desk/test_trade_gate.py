@@ -50,11 +50,13 @@ def rows_changed(desk: Desk, name: str, sql: str) -> Iterator[None]:
     with desk.store.write() as connection:
         connection.execute(f"CREATE TABLE kept AS FROM {name}")
         connection.execute(sql)
-    yield
-    with desk.store.write() as connection:
-        connection.execute(f"DELETE FROM {name}")
-        connection.execute(f"INSERT INTO {name} FROM kept")
-        connection.execute("DROP TABLE kept")
+    try:
+        yield
+    finally:
+        with desk.store.write() as connection:
+            connection.execute(f"DELETE FROM {name}")
+            connection.execute(f"INSERT INTO {name} FROM kept")
+            connection.execute("DROP TABLE kept")
 
 
 def changed(name: str, sql: str) -> Callable[[Desk], AbstractContextManager[None]]:
@@ -65,15 +67,19 @@ def changed(name: str, sql: str) -> Callable[[Desk], AbstractContextManager[None
 def latched(desk: Desk) -> Iterator[None]:
     now = desk.settings.clock().now()
     desk.journal.set_latch(LatchState.HALTED, by="test", reason="a look first", now=now)
-    yield
-    desk.journal.set_latch(LatchState.ACTIVE, by="test", reason="looked", now=now)
+    try:
+        yield
+    finally:
+        desk.journal.set_latch(LatchState.ACTIVE, by="test", reason="looked", now=now)
 
 
 @contextmanager
 def gateway_down(desk: Desk) -> Iterator[None]:
     desk.server.stop()
-    yield
-    desk.server.start()
+    try:
+        yield
+    finally:
+        desk.server.start()
 
 
 @contextmanager
@@ -83,8 +89,10 @@ def unapproved(desk: Desk) -> Iterator[None]:
             connection.execute("UPDATE plans SET status = ?", [status])
 
     set_status("proposed")
-    yield
-    set_status("approved")
+    try:
+        yield
+    finally:
+        set_status("approved")
 
 
 @contextmanager
@@ -93,8 +101,10 @@ def account_in_use(desk: Desk) -> Iterator[None]:
     seen = desk.journal.newest_snapshot()
     assert seen is not None
     desk.journal.record([], now=seen.asked_at, snapshot=replace(seen, shares={"AAPL": 1}))
-    yield
-    desk.journal.record([], now=seen.asked_at, snapshot=seen)
+    try:
+        yield
+    finally:
+        desk.journal.record([], now=seen.asked_at, snapshot=seen)
 
 
 def setting(name: str, value: str) -> Callable[[Desk], AbstractContextManager[None]]:
@@ -117,9 +127,11 @@ def reconciled_as(status: str) -> Callable[[Desk], AbstractContextManager[None]]
                 "INSERT INTO reconciliation_runs VALUES ('planted', ?, ?, ?, 1, 0, '[]', 'test', ?, ?)",
                 [FIRST, now, status, mode, account],
             )
-        yield
-        with desk.store.write() as connection:
-            connection.execute("DELETE FROM reconciliation_runs")
+        try:
+            yield
+        finally:
+            with desk.store.write() as connection:
+                connection.execute("DELETE FROM reconciliation_runs")
 
     return run
 
@@ -172,7 +184,7 @@ BREAKS: dict[str, tuple[str, Callable[[Desk], AbstractContextManager[None]]]] = 
 
 def stored_verdict(desk: Desk) -> tuple[str, list[str]]:
     row = read_table(desk.store, table("trade_gate"), sessions=[FIRST]).iloc[0]
-    return row["verdict"], [reason["code"] for reason in json.loads(row["reasons"])]
+    return row["verdict"], sorted({reason["code"] for reason in json.loads(row["reasons"])})
 
 
 def judged(desk: Desk) -> tuple[str, list[str]]:
