@@ -12,6 +12,7 @@ from shutil import copytree
 import pytest
 from desk import FIRST, Desk
 
+from hrp_core.calendar import nyse
 from hrp_core.errors import RefusedError
 from hrp_core.ledger.types import LatchState
 from hrp_core.models.registry import ModelRegistry
@@ -238,3 +239,24 @@ def test_mended_the_same_desk_sends_its_plan(planned: Desk) -> None:
     plan = planned.journal.latest_plan(FIRST)
     assert plan is not None
     assert planned.gateway.state().orders_received == len(plan.intents) > 5
+
+
+def test_the_day_after_downtime_trades_once_the_book_was_reconciled(desk: Desk) -> None:
+    desk.evening(FIRST)
+    session = desk.next_day(FIRST)
+    before = desk.gateway.state().orders_received
+    for _ in range(2):
+        session = nyse().next(session)
+        desk.at(session, "17:45")
+        desk.run("market_data_job", session)
+    with pytest.raises(RefusedError, match=r"blocked to plan .*reconciliation_missing"):
+        desk.evening(session)
+    assert desk.gateway.state().orders_received == before
+    desk.run("book_job", nyse().previous(session))
+    desk.run("live_trader_job", session)
+    plan = desk.journal.latest_plan(session)
+    assert plan is not None
+    assert desk.gateway.state().orders_received == before + len(plan.intents)
+    with desk.store.read() as connection:
+        broken = connection.execute("SELECT claim, observed FROM check_results WHERE NOT passed").fetchall()
+    assert broken == []

@@ -16,6 +16,8 @@ from hrp_core.store import Sessions, Store, migrate, replace_slice, table
 D = date(2022, 12, 15)
 BEFORE = nyse().previous(D)
 NOW = datetime(2022, 12, 15, 18, 0, tzinfo=NEW_YORK)
+DEFAULTS = CheckLimits()
+LENIENT = CheckLimits(max_unexplained_return=0.6)
 NAMES = ("AAPL", "BBB", "CCC", "DDD", "EEE", "FFF")
 
 
@@ -33,15 +35,8 @@ def write(store: Store, name: str, rows: Sequence[Mapping[str, object]], session
         replace_slice(connection, declared, frame, Sessions([session]), "run-1", "1", NOW)
 
 
-def found(store: Store, asset: str, session: date = D, **limits: float) -> dict[str, Finding]:
-    checked = run_checks(
-        store,
-        asset,
-        [session],
-        CheckLimits(**limits),
-        run_id="run-2",
-        now=NOW,  # pyright: ignore[reportArgumentType]
-    )
+def found(store: Store, asset: str, session: date = D, limits: CheckLimits = DEFAULTS) -> dict[str, Finding]:
+    checked = run_checks(store, asset, [session], limits, run_id="run-2", now=NOW)
     return {item.claim.name: item.findings[session] for item in checked}
 
 
@@ -135,7 +130,7 @@ def test_a_move_is_explained_by_a_split_and_by_nothing_else(
     result = found(store, "prices")
     assert result["moves_are_explained"].passed == explained
     assert result["adjusted_prices_follow_the_actions"].passed
-    assert found(store, "prices", max_unexplained_return=0.6)["moves_are_explained"].passed
+    assert found(store, "prices", limits=LENIENT)["moves_are_explained"].passed
 
 
 def test_a_split_that_the_prices_do_not_know_is_found(store: Store) -> None:
