@@ -126,6 +126,12 @@ class Settings(BaseSettings):
     band_nav_pct: float = Field(
         default=0.005, ge=0, lt=1, description="No trade nearer to a target than this share of the equity."
     )
+    max_unexplained_return: float = Field(
+        default=0.5, gt=0, description="Largest move of a close in a session without a corporate action."
+    )
+    drift_grace_sessions: int = Field(
+        default=10, ge=0, description="Sessions for which a new model version may have too few drift samples."
+    )
 
     auto_rollback: bool = Field(
         default=False, description="Whether drift that stays moves a model back to its predecessor."

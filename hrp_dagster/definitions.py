@@ -11,6 +11,7 @@ import dagster as dg
 
 from hrp_core.settings import Settings
 from hrp_dagster.assets import book, execution, features, market_data, models, portfolio, predictions
+from hrp_dagster.checks import build_all_checks
 from hrp_dagster.jobs import ALL_JOBS
 from hrp_dagster.resources.duckdb_io_manager import StoreIOManager
 from hrp_dagster.resources.ibkr import IBKRResource
@@ -38,6 +39,7 @@ def build_defs(settings: Settings | None = None, **resource_overrides: Any) -> d
         assets=dg.load_assets_from_modules(
             [market_data, features, models, predictions, portfolio, execution, book]
         ),
+        asset_checks=build_all_checks(),
         jobs=ALL_JOBS,
         resources=resources,
         # Six assets take 4 s in one process instead of 25 s with a process, and its imports, for each.

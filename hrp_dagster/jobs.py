@@ -17,18 +17,21 @@ market_data_job = dg.define_asset_job(
 )
 predictions_job = dg.define_asset_job(
     "predictions_job",
-    selection=dg.AssetSelection.assets("predictions", "signals", "target_portfolio"),
-    description="Score the universe and freeze the plan of the session. 18:15 New York.",
+    selection=dg.AssetSelection.assets("predictions", "model_drift", "signals", "target_portfolio"),
+    description="Score the universe, watch the models and freeze the plan of the session. 18:15 New York.",
 )
 live_trader_job = dg.define_asset_job(
     "live_trader_job",
-    selection=dg.AssetSelection.assets("orders"),
-    description="Send the frozen plan of the session, at most once. 18:30 New York.",
+    selection=dg.AssetSelection.assets("trade_gate", "orders"),
+    description="Judge the frozen plan of the session and send it, at most once. 18:30 New York.",
 )
 book_job = dg.define_asset_job(
     "book_job",
-    selection=dg.AssetSelection.assets("fills", "positions", "nav"),
-    description="Fills, positions and NAV of the book session. 17:45 New York, the day after the decision.",
+    selection=dg.AssetSelection.assets("fills", "positions", "nav", "reconciliation"),
+    description=(
+        "Fills, positions and NAV of the book session, compared with the broker. 17:45 New York, the day "
+        "after the decision."
+    ),
 )
 
 drift_monitor_job = dg.define_asset_job(

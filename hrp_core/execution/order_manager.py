@@ -131,11 +131,15 @@ class OrderManager:
 
     # --- plans ---------------------------------------------------------------------------------------
 
-    def submit_plan(self, plan_id: str) -> SubmitReport:
+    def submit_plan(self, plan_id: str, *, exits_only: str = "") -> SubmitReport:
         """Send what is still PENDING of an approved plan, after finding out what became of everything sent.
 
         Calling it again, after whatever happened, sends nothing twice. It returns when each order sent is
         acknowledged, rejected or UNKNOWN.
+
+        Args:
+            plan_id: which plan.
+            exits_only: why only exits may be sent; empty when all may.
 
         Raises:
             BrokerNotConnectedError: (a ValueError) the broker is not connected.
@@ -178,8 +182,8 @@ class OrderManager:
         if crosses:
             self._journal.release_crosses(plan_id, epoch, opening, self._clock.now())
         values = seen.snapshot.values
-        wait = ""
-        if seen.cash_breaks:
+        wait = exits_only
+        if seen.cash_breaks and not wait:
             wait = cash_shortfall(seen.book.cash, values.cash, values.net_liquidation)
         sending = self._sender.send(plan, pending, windows, epoch, exits_only=wait)
         for intent in plan.intents:

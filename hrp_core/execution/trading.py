@@ -5,20 +5,22 @@ What belongs here: the frame around the order manager. What does not: how an ord
 
 import logging
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 import pandas as pd
 
-from hrp_core.calendar import Clock, require_decision_session
+from hrp_core.calendar import Clock, nyse, require_decision_session
 from hrp_core.errors import NotReadyError
 from hrp_core.execution.bookkeeping import Connect
+from hrp_core.execution.gate_record import require_permission
 from hrp_core.execution.order_manager import OrderManager, SubmitReport
-from hrp_core.execution.send_window import SendAt
+from hrp_core.execution.send_window import SendAt, send_window
 from hrp_core.execution.writer_lock import WriterLock
 from hrp_core.ledger.frames import orders_frame
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.types import ExternalPolicy
+from hrp_core.ledger.types import ExternalPolicy, FrozenPlan, OrderStatus
 from hrp_core.settings import Settings
+from hrp_core.store import Store
 
 _log = logging.getLogger(__name__)
 
@@ -37,20 +39,22 @@ class TradedSession:
 
 
 def trade_session(
-    settings: Settings, journal: Journal, connect: Connect, session: date, clock: Clock
+    settings: Settings, store: Store, journal: Journal, connect: Connect, session: date, clock: Clock
 ) -> TradedSession:
-    """Send the frozen plan of `session`, or go on where an earlier run stopped.
+    """Send the frozen plan of `session` as the trade gate lets it, or go on where an earlier run stopped.
 
     Args:
         settings: lock, limits on sending, dry run.
+        store: holds the verdict of the trade gate.
         journal: holds the plan; every order is in it before it is sent.
         connect: opens the writer's connection to the broker.
         session: decision session D.
         clock: the clock of the mode.
 
     Raises:
-        RefusedError: `session` is not the decision session, the send window is closed, the plan is not
-            approved, or another process is the order writer. Nothing was sent.
+        RefusedError: `session` is not the decision session, the trade gate has not said yes to exactly this
+            plan and these contents a short while ago, the send window is closed, the plan is not approved, or
+            another process is the order writer. Nothing was sent.
         NotReadyError: the session has no plan.
         ReconciliationBreakError: ledger and broker disagree. Nothing was sent.
     """
@@ -59,6 +63,10 @@ def trade_session(
         plan = journal.latest_plan(session)
         if plan is None:
             raise NotReadyError(f"session {session} has no plan; run predictions_job for it first")
+        if not settings.is_dry_run:
+            _expire_missed(journal, plan, SendAt(settings.send_at), clock.now())
+        mode, account = journal.binding()
+        permission = require_permission(store, plan, clock.now(), mode=mode, account=account)
         with connect() as broker:
             manager = OrderManager(
                 broker,
@@ -71,8 +79,16 @@ def trade_session(
                 external=ExternalPolicy(settings.external_orders),
                 send_at=SendAt(settings.send_at),
             )
-            report = manager.submit_plan(plan.plan_id)
+            report = manager.submit_plan(plan.plan_id, exits_only=permission.exits_only)
         return TradedSession(session_orders(journal, session), report)
+
+
+def _expire_missed(journal: Journal, plan: FrozenPlan, send_at: SendAt, now: datetime) -> None:
+    """Give up the orders whose send window is over, whatever the gate says: they are never sent late."""
+    for kind in {intent.order_type for intent in plan.intents if intent.status is OrderStatus.PENDING}:
+        window = send_window(nyse(), plan.session, kind, send_at)
+        if now >= window.closes:
+            journal.expire_pending(plan.plan_id, f"not sent before the window closed ({window})", kind)
 
 
 def session_orders(journal: Journal, session: date) -> pd.DataFrame:

@@ -244,6 +244,25 @@ TARGET_PORTFOLIO = Table(
     "What one strategy holds and wants of one name, with the reason.",
 )
 
+TRADE_GATE = Table(
+    "trade_gate",
+    (
+        _SESSION,
+        Column("verdict", ColumnType.TEXT, "go, reduce_only, no_go or blocked (evidence is missing)."),
+        Column("reasons", ColumnType.TEXT, "JSON list: code, verdict and message of each objection."),
+        Column("evidence", ColumnType.TEXT, "JSON object: what was known of each condition."),
+        Column("plan_id", ColumnType.TEXT, "Plan that was judged; null = there was none.", True),
+        Column("plan_hash", ColumnType.TEXT, "Hash of that plan's inputs; null without a plan.", True),
+        Column("hashes", ColumnType.TEXT, "JSON object: content hash by asset that was judged."),
+        Column("judged_at", ColumnType.MOMENT, "When the evidence was taken."),
+        Column("expires_at", ColumnType.MOMENT, "From then on nothing is sent on this verdict."),
+        _MODE,
+        _ACCOUNT,
+    ),
+    ("session",),
+    "Whether the plan of the session may be sent, and why not.",
+)
+
 ORDERS = Table(
     "orders",
     (
@@ -337,6 +356,24 @@ NAV = Table(
     "What the account is worth after an execution session.",
 )
 
+RECONCILIATION = Table(
+    "reconciliation",
+    (
+        _SESSION,
+        _VALUATION,
+        Column("number", ColumnType.INTEGER, "1 for the first break of the run."),
+        Column("reconciliation_id", ColumnType.TEXT, "The run, a row of reconciliation_runs."),
+        Column("kind", ColumnType.TEXT, "How they differ; null = executions are missing.", True),
+        Column("cause", ColumnType.TEXT, "What it most likely is."),
+        Column("symbol", ColumnType.TEXT, "Upper-case ticker; empty where it concerns none."),
+        Column("message", ColumnType.TEXT, "What differs, with the figures of both sides."),
+        _MODE,
+        _ACCOUNT,
+    ),
+    ("session", "number"),
+    "One difference between ledger and broker, as the newest comparison of the session found it.",
+)
+
 MODEL_DRIFT = Table(
     "model_drift",
     (
@@ -366,10 +403,12 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             PREDICTIONS,
             SIGNALS,
             TARGET_PORTFOLIO,
+            TRADE_GATE,
             ORDERS,
             FILLS,
             POSITIONS,
             NAV,
+            RECONCILIATION,
             MODEL_DRIFT,
         )
     }

@@ -9,6 +9,7 @@ import pandas as pd
 from hrp_core.execution.bookkeeping import session_fills, session_nav, session_positions
 from hrp_core.execution.config import ClientRole
 from hrp_core.execution.projections import project_book
+from hrp_core.execution.reconciliation import session_reconciliation
 from hrp_dagster.assets.session_asset import requested_session, session_asset
 from hrp_dagster.resources.ibkr import IBKRResource
 from hrp_dagster.resources.platform import Platform
@@ -86,3 +87,25 @@ def nav(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[pd.D
             "turnover": float(row["turnover"]),
         },
     )
+
+
+@session_asset(group=GROUP, kinds={"python", "sqlite", "interactivebrokers"}, deps=["positions"])
+def reconciliation(
+    context: dg.AssetExecutionContext, platform: Platform, ibkr: IBKRResource
+) -> dg.Output[pd.DataFrame]:
+    """Ledger against broker, to the share and the cent; the trade gate wants a run after each close.
+
+    The broker is asked for the book session only; of earlier sessions the rows are those of their last run.
+    """
+    clock, settings = platform.clock(), platform.settings()
+    session = requested_session(context, clock)
+    found = session_reconciliation(
+        settings,
+        platform.store(),
+        platform.journal(),
+        lambda: ibkr.connect(settings, ClientRole.READER),
+        session,
+        clock.now(),
+        run_id=context.run_id,
+    )
+    return dg.Output(found.rows, metadata={"status": found.status, "breaks": len(found.rows)})

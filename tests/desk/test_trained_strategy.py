@@ -60,7 +60,9 @@ def test_a_model_is_trained_promoted_traded_and_watched(desk: Desk) -> None:
     assert drift["status"] in ("insufficient", "ok", "drift_detected")
     assert drift["rollbacks"] == {}
     with desk.store.read() as connection:
-        [count] = connection.execute("SELECT count(*) FROM model_drift_checks").fetchone() or (0,)
+        [count] = connection.execute(
+            "SELECT count(*) FROM model_drift_checks WHERE session = ?", [third]
+        ).fetchone() or (0,)
     assert count == drift["dagster/row_count"] > 10
 
 

@@ -1,0 +1,262 @@
+"""Each condition of the trade gate, broken alone on a whole desk: no order leaves; mended, it goes on."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+from desk import FIRST, Desk
+
+from hrp_core.calendar import nyse
+from hrp_core.errors import RefusedError
+from hrp_core.ledger.types import LatchState
+from hrp_core.models.registry import ModelRegistry
+from hrp_core.models.tracking import Tracking
+from hrp_core.store import read_table, table
+from hrp_dagster.runs import run_job
+
+MODEL = "us_equity_ranker"
+
+
+@pytest.fixture(scope="module")
+def planned(
+    first_evening: Path, tmp_path_factory: pytest.TempPathFactory, open_desk: Callable
+) -> Iterator[Desk]:
+    """A desk at 18:30 of the first session, its plan frozen, a trained model in production."""
+    home = tmp_path_factory.mktemp("planned") / "home"
+    copytree(first_evening, home)
+    with open_desk(home) as desk:
+        config = {"model_name": MODEL, "learner": "ridge", "since": "2018-01-02", "folds": 2}
+        trained = run_job(desk.settings, "training_job", config={"trained_model": config})
+        ModelRegistry(Tracking(home)).promote(
+            MODEL,
+            str(trained.metadata["trained_model"]["version"]),
+            actor="test",
+            reason="first",
+            store=desk.store,
+            now=desk.settings.clock().now(),
+        )
+        desk.evening(FIRST, jobs=["predictions_job"])
+        yield desk
+
+
+@contextmanager
+def rows_changed(desk: Desk, name: str, sql: str) -> Iterator[None]:
+    """Change a table of the database for the length of the block."""
+    with desk.store.write() as connection:
+        connection.execute(f"CREATE TABLE kept AS FROM {name}")
+        connection.execute(sql)
+    try:
+        yield
+    finally:
+        with desk.store.write() as connection:
+            connection.execute(f"DELETE FROM {name}")
+            connection.execute(f"INSERT INTO {name} FROM kept")
+            connection.execute("DROP TABLE kept")
+
+
+def changed(name: str, sql: str) -> Callable[[Desk], AbstractContextManager[None]]:
+    return lambda desk: rows_changed(desk, name, sql)
+
+
+@contextmanager
+def latched(desk: Desk) -> Iterator[None]:
+    now = desk.settings.clock().now()
+    desk.journal.set_latch(LatchState.HALTED, by="test", reason="a look first", now=now)
+    try:
+        yield
+    finally:
+        desk.journal.set_latch(LatchState.ACTIVE, by="test", reason="looked", now=now)
+
+
+@contextmanager
+def gateway_down(desk: Desk) -> Iterator[None]:
+    desk.server.stop()
+    try:
+        yield
+    finally:
+        desk.server.start()
+
+
+@contextmanager
+def unapproved(desk: Desk) -> Iterator[None]:
+    def set_status(status: str) -> None:
+        with sqlite3.connect(desk.settings.journal_path) as connection:
+            connection.execute("UPDATE plans SET status = ?", [status])
+
+    set_status("proposed")
+    try:
+        yield
+    finally:
+        set_status("approved")
+
+
+@contextmanager
+def account_in_use(desk: Desk) -> Iterator[None]:
+    """Since the close the broker was seen to hold something: an empty ledger is not reconciled by itself."""
+    seen = desk.journal.newest_snapshot()
+    assert seen is not None
+    desk.journal.record([], now=seen.asked_at, snapshot=replace(seen, shares={"AAPL": 1}))
+    try:
+        yield
+    finally:
+        desk.journal.record([], now=seen.asked_at, snapshot=seen)
+
+
+def setting(name: str, value: str) -> Callable[[Desk], AbstractContextManager[None]]:
+    @contextmanager
+    def changed_setting(_: Desk) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(name, value)
+            yield
+
+    return changed_setting
+
+
+def reconciled_as(status: str) -> Callable[[Desk], AbstractContextManager[None]]:
+    @contextmanager
+    def run(desk: Desk) -> Iterator[None]:
+        mode, account = desk.journal.binding()
+        now = desk.settings.clock().now()
+        with desk.store.write() as connection:
+            connection.execute(
+                "INSERT INTO reconciliation_runs VALUES ('planted', ?, ?, ?, 1, 0, '[]', 'test', ?, ?)",
+                [FIRST, now, status, mode, account],
+            )
+        try:
+            yield
+        finally:
+            with desk.store.write() as connection:
+                connection.execute("DELETE FROM reconciliation_runs")
+
+    return run
+
+
+BREAKS: dict[str, tuple[str, Callable[[Desk], AbstractContextManager[None]]]] = {
+    "data_missing": (
+        "blocked",
+        changed(
+            "partition_versions",
+            f"DELETE FROM partition_versions WHERE asset = 'features' AND session = '{FIRST}'",
+        ),
+    ),
+    "check_missing": (
+        "blocked",
+        changed("check_results", "UPDATE check_results SET content_hash = 'other' WHERE asset = 'prices'"),
+    ),
+    "check_failed": (
+        "no_go",
+        changed("check_results", "UPDATE check_results SET passed = false WHERE asset = 'signals'"),
+    ),
+    "plan_outdated": (
+        "no_go",
+        changed("signals", f"UPDATE signals SET signal = 1 WHERE session = '{FIRST}'"),
+    ),
+    "not_approved": ("no_go", unapproved),
+    "model_unresolved": ("no_go", changed("model_deployments", "DELETE FROM model_deployments")),
+    "no_predictions": (
+        "no_go",
+        changed("predictions", f"UPDATE predictions SET prediction = NULL WHERE session = '{FIRST}'"),
+    ),
+    "drift_missing": ("blocked", changed("model_drift_checks", "DELETE FROM model_drift_checks")),
+    "drift_error": (
+        "blocked",
+        changed("model_drift_checks", "UPDATE model_drift_checks SET status = 'error'"),
+    ),
+    "drift_detected": (
+        "no_go",
+        changed(
+            "model_drift_checks", "UPDATE model_drift_checks SET status = 'drift' WHERE subject LIKE 'pred%'"
+        ),
+    ),
+    "drift_insufficient": ("no_go", setting("HRP_DRIFT_GRACE_SESSIONS", "0")),
+    "reconciliation_missing": ("blocked", account_in_use),
+    "reconciliation_halted": ("no_go", reconciled_as("halted")),
+    "broker_unreachable": ("blocked", gateway_down),
+    "latch_halted": ("no_go", latched),
+    "window_closed": ("no_go", setting("HRP_SEND_AT", "preopen")),
+}
+
+
+def stored_verdict(desk: Desk) -> tuple[str, list[str]]:
+    row = read_table(desk.store, table("trade_gate"), sessions=[FIRST]).iloc[0]
+    return row["verdict"], sorted({reason["code"] for reason in json.loads(row["reasons"])})
+
+
+def judged(desk: Desk) -> tuple[str, list[str]]:
+    desk.run("live_trader_job", FIRST, only=["trade_gate"])
+    return stored_verdict(desk)
+
+
+@pytest.mark.parametrize("code", BREAKS)
+def test_a_broken_condition_sends_nothing_and_mended_it_goes_on(planned: Desk, code: str) -> None:
+    verdict, break_it = BREAKS[code]
+    with break_it(planned):
+        with pytest.raises(RefusedError, match=f"{verdict} to plan .*{code}") as refusal:
+            planned.run("live_trader_job", FIRST)
+        assert refusal.value.exit_code == 3
+        assert stored_verdict(planned) == (verdict, [code])
+    assert planned.gateway.state().orders_received == 0
+    assert judged(planned) == ("go", [])
+
+
+def test_a_difference_in_cash_lets_only_exits_go(planned: Desk) -> None:
+    with reconciled_as("reduce_only")(planned):
+        run = planned.run("live_trader_job", FIRST)
+        assert stored_verdict(planned) == ("reduce_only", ["reconciliation_reduce_only"])
+    assert "only exits" in str(run.metadata["orders"]["stopped_early"])
+    assert planned.gateway.state().orders_received == 0
+
+
+def test_a_verdict_is_good_for_one_plan_its_contents_and_half_an_hour(planned: Desk) -> None:
+    for name, sql, why in (
+        ("trade_gate", "UPDATE trade_gate SET plan_hash = 'another'", "was not judged"),
+        ("trade_gate", "UPDATE trade_gate SET account = 'DU1'", "was judged for sim account DU1"),
+        ("trade_gate", "DELETE FROM trade_gate", "has no verdict"),
+        (
+            "partition_versions",
+            "UPDATE partition_versions SET content_hash = 'changed' WHERE asset = 'signals'",
+            "other contents of signals",
+        ),
+    ):
+        assert judged(planned) == ("go", [])
+        with rows_changed(planned, name, sql), pytest.raises(RefusedError, match=why):
+            planned.run("live_trader_job", FIRST, only=["orders"])
+    judged(planned)
+    planned.gateway.advance(planned.gateway.state().now + timedelta(minutes=31))
+    with pytest.raises(RefusedError, match="expired at 2022-12-02 19:00"):
+        planned.run("live_trader_job", FIRST, only=["orders"])
+    assert planned.gateway.state().orders_received == 0
+
+
+def test_mended_the_same_desk_sends_its_plan(planned: Desk) -> None:
+    planned.run("live_trader_job", FIRST)
+    plan = planned.journal.latest_plan(FIRST)
+    assert plan is not None
+    assert planned.gateway.state().orders_received == len(plan.intents) > 5
+
+
+def test_the_day_after_downtime_trades_once_the_book_was_reconciled(desk: Desk) -> None:
+    desk.evening(FIRST)
+    session = desk.next_day(FIRST)
+    before = desk.gateway.state().orders_received
+    for _ in range(2):
+        session = nyse().next(session)
+        desk.at(session, "17:45")
+        desk.run("market_data_job", session)
+    with pytest.raises(RefusedError, match=r"blocked to plan .*reconciliation_missing"):
+        desk.evening(session)
+    assert desk.gateway.state().orders_received == before
+    desk.run("book_job", nyse().previous(session))
+    desk.run("live_trader_job", session)
+    plan = desk.journal.latest_plan(session)
+    assert plan is not None
+    assert desk.gateway.state().orders_received == before + len(plan.intents)
+    with desk.store.read() as connection:
+        broken = connection.execute("SELECT claim, observed FROM check_results WHERE NOT passed").fetchall()
+    assert broken == []
