@@ -260,7 +260,7 @@ class AccountRecords:
         """Return until when the executions of a day in New York are known to be here, or None.
 
         The broker lists executions of the current day only, so that each complete snapshot covers its own day
-        from midnight to the moment it was asked (F34).
+        from midnight to the moment it was asked (F34). One whose answers did not add up is not among them.
         """
         midnight = datetime.combine(day, time(), NEW_YORK)
         after = datetime.combine(day + timedelta(days=1), time(), NEW_YORK)
