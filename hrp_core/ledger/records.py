@@ -295,6 +295,22 @@ class AccountRecords:
                 (state, by, reason, evidence, moment_text(now)),
             )
 
+    def tighten_latch(
+        self, state: LatchState, *, by: str, reason: str, evidence: str = "", now: datetime
+    ) -> bool:
+        """Set the latch where that closes it further; return whether it did. It never opens it."""
+        order = list(LatchState)  # declared from open to closed
+        with self._database.write() as connection:
+            row = connection.execute("SELECT state FROM latch ORDER BY id DESC LIMIT 1").fetchone()
+            current = LatchState.ACTIVE if row is None else LatchState(row["state"])
+            if order.index(state) <= order.index(current):
+                return False
+            connection.execute(
+                "INSERT INTO latch (state, by, reason, evidence, at) VALUES (?, ?, ?, ?, ?)",
+                (state, by, reason, evidence, moment_text(now)),
+            )
+        return True
+
     def latch(self) -> Latch:
         """Return the latch as last set; ACTIVE when it never was."""
         with self._database.read() as connection:
