@@ -53,7 +53,7 @@ bench: $(STAMP) ## Measure what is claimed about speed and memory.
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 faults: $(STAMP) ## Kill the order sender a thousand times (N=...) and judge the account.
-	@PYTHONPATH="$(ROOT)/tests/faults" $(BIN)/python tests/faults/crash_matrix.py --workers 4 \
+	@PYTHONPATH="$(ROOT)/tests/faults" $(BIN)/python tests/faults/crash_matrix.py --workers 3 \
 		--schedules $(or $(N),1000) $(ARGS)
 
 lint: $(STAMP) ## ruff, formatting, import contracts.

@@ -175,10 +175,12 @@ class OrderManager:
         if not pending and not crosses:
             return self._after(plan_id, Sending())
         barred = over_limits(plan, pending)
-        pending = [intent for intent in pending if intent.intent_id not in barred]
+        epoch = self._journal.acquire_epoch(f"pid {os.getpid()}, {plan_id}", self._clock.now())
+        # What another writer did up to here is seen now; from here on it can do nothing.
+        ready = {intent.intent_id for intent in pending if intent.intent_id not in barred}
+        pending = [intent for intent in _pending(self._journal.plan(plan_id)) if intent.intent_id in ready]
         # Exits first, so that a basket that stops half-way has reduced, not added.
         pending.sort(key=lambda intent: intent.leg != "decrease")
-        epoch = self._journal.acquire_epoch(f"pid {os.getpid()}, {plan_id}", self._clock.now())
         if crosses:
             self._journal.release_crosses(plan_id, epoch, opening, self._clock.now())
         values = seen.snapshot.values

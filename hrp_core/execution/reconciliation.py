@@ -1,7 +1,7 @@
 """A reconciliation run: every difference with its class, what follows from it, and the row that records it.
 
-What belongs here: classifying, the suspense account, and `reconciliation_runs`. Comparing is `reconcile`,
-asking and journaling `sync`.
+What belongs here: classifying, the suspense account, the latch, and `reconciliation_runs`. Comparing is
+`reconcile`, asking and journaling `sync`, dividends that are expected `dividends`.
 """
 
 import json
@@ -17,6 +17,7 @@ from hrp_core.calendar import Calendar, nyse
 from hrp_core.errors import NotReadyError
 from hrp_core.execution.bookkeeping import Connect
 from hrp_core.execution.broker import Broker
+from hrp_core.execution.dividends import ExpectedDividend, expected_dividends, matching_dividends
 from hrp_core.execution.reconcile import broker_shares
 from hrp_core.execution.sync import Observation, observe
 from hrp_core.ledger.book import read_carve_out
@@ -30,6 +31,7 @@ from hrp_core.ledger.types import (
     ExternalPolicy,
     FlowKind,
     Intent,
+    LatchState,
     OrderStatus,
 )
 from hrp_core.money import to_money
@@ -67,6 +69,7 @@ class Reconciliation:
         session: execution session whose state was compared: the newest that has opened.
         cash_difference: broker less ledger before the suspense account took it, USD.
         suspense: what this run booked to the suspense account, USD; 0 for nothing.
+        dividends: expected dividends that this run recorded as paid.
     """
 
     reconciliation_id: str
@@ -78,6 +81,7 @@ class Reconciliation:
     suspense: Decimal
     mode: str
     account: str
+    dividends: tuple[CashFlow, ...] = ()
 
 
 def classify_breaks(
@@ -88,6 +92,8 @@ def classify_breaks(
     broker: Mapping[str, int],
     unknown: Iterable[tuple[Attempt, Intent]] = (),
     splits: Mapping[str, Decimal] | None = None,
+    dividends: Sequence[ExpectedDividend] = (),
+    cash_difference: Decimal = Decimal(0),
 ) -> tuple[ClassifiedBreak, ...]:
     """Return each difference with its most likely cause; what nothing explains is UNKNOWN.
 
@@ -98,20 +104,32 @@ def classify_breaks(
         broker: account shares by symbol.
         unknown: orders of unknown fate; one that may have traded the difference explains it.
         splits: new shares for one old one, by symbol, of splits since the ledger's last execution.
+        dividends: that the account is owed; ones that match the difference in cash to the cent explain it.
+        cash_difference: broker less ledger, USD.
     """
     found = [ClassifiedBreak(None, BreakClass.MISSED_FILL, message) for message in missing]
     fates = list(unknown)
     for item in breaks:
-        cause = BreakClass.UNKNOWN
+        cause, more = BreakClass.UNKNOWN, ""
         if item.kind is BreakKind.EXTERNAL:
             cause = BreakClass.EXTERNAL_ORDER
         elif item.kind is BreakKind.CASH:
             cause = BreakClass.FEE_OR_DIVIDEND
+            paid = matching_dividends(dividends, cash_difference)
+            if paid:
+                cause, more = BreakClass.DIVIDEND, f"; paid: {'; '.join(map(str, paid))}"
+            elif dividends:
+                more = f"; dividends expected: {'; '.join(map(str, dividends))}"
         elif item.kind is BreakKind.SHARES:
             cause = _cause_of_shares(
                 item.symbol, ledger.get(item.symbol, 0), broker.get(item.symbol, 0), fates, splits or {}
             )
-        found.append(ClassifiedBreak(item.kind, cause, item.message, item.symbol))
+            if cause is BreakClass.CORPORATE_ACTION:
+                more = (
+                    f"; the known split of {(splits or {})[item.symbol]} new for 1 old explains it. Nothing "
+                    "is sent until the ledger has it too: compare with the broker's statement"
+                )
+        found.append(ClassifiedBreak(item.kind, cause, f"{item.message}{more}", item.symbol))
     return tuple(found)
 
 
@@ -150,12 +168,14 @@ def run_reconciliation(
     external: ExternalPolicy = ExternalPolicy.HALT,
     calendar: Calendar | None = None,
 ) -> Reconciliation:
-    """Compare ledger and broker, classify what differs, book a small remainder of cash, record the run.
+    """Compare ledger and broker, classify what differs, book what explains cash, record the run.
 
-    An empty ledger and an empty account are reconciled, from the first day on.
+    An empty ledger and an empty account are reconciled, from the first day on. A difference that nothing
+    explains closes the latch (HALTED), cash that differs by more than the suspense limit closes it to exits
+    (REDUCING); nothing here ever opens it.
 
     Args:
-        store: known splits are read from it, the run is appended to it.
+        store: known splits and dividends are read from it, the run is appended to it.
         journal: the journal of this mode.
         broker: connected; a reader is enough.
         now: from the clock.
@@ -174,6 +194,8 @@ def run_reconciliation(
     ledger = {symbol: holding.shares for symbol, holding in seen.book.holdings.items()}
     for symbol, holding in carve_out.holdings.items():
         ledger[symbol] = ledger.get(symbol, 0) + holding.shares
+    difference = seen.snapshot.values.cash - seen.book.cash - carve_out.cash
+    owed = expected_dividends(store, journal, session, calendar) if seen.breaks else ()
     breaks = classify_breaks(
         seen.breaks,
         seen.missing,
@@ -181,20 +203,25 @@ def run_reconciliation(
         broker=broker_shares(seen.snapshot.positions),
         unknown=journal.sent_with_status(OrderStatus.UNKNOWN).values(),
         splits=known_splits(store, seen.book.as_of, session),
+        dividends=owed,
+        cash_difference=difference,
     )
-    difference = seen.snapshot.values.cash - seen.book.cash - carve_out.cash
-    suspense = _to_suspense(journal, seen, breaks, difference, session, now)
+    paid = _to_dividends(journal, seen, breaks, matching_dividends(owed, difference), session, now)
+    suspense = Decimal(0) if paid else _to_suspense(journal, seen, breaks, difference, session, now)
     result = Reconciliation(
         reconciliation_id=f"{mode}-{broker.account}-{seen.snapshot.asked_at:%Y%m%dT%H%M%S}-{run_id}",
         session=session,
         taken_at=seen.snapshot.asked_at,
-        status=_status(breaks, suspense),
+        status=ReconciliationStatus.RECONCILED if paid else _status(breaks, suspense),
         breaks=breaks,
         cash_difference=difference,
         suspense=suspense,
         mode=mode,
         account=broker.account,
+        dividends=paid,
     )
+    # The latch first: a run that cannot be recorded must still stop what it has found.
+    _close_latch(journal, result, suspense_limit(seen.snapshot.values.net_liquidation), now)
     _append(store, result, run_id)
     return result
 
@@ -289,6 +316,43 @@ def known_splits(store: Store, since: date | None, through: date) -> dict[str, D
     return factors
 
 
+def _only_cash(seen: Observation, breaks: Sequence[ClassifiedBreak]) -> bool:
+    """Whether cash is all that differs, and no commission is still to come."""
+    cash = bool(breaks) and all(item.kind is BreakKind.CASH for item in breaks)
+    return cash and not seen.book.unreported_commissions
+
+
+def _to_dividends(
+    journal: Journal,
+    seen: Observation,
+    breaks: Sequence[ClassifiedBreak],
+    paid: Sequence[ExpectedDividend],
+    session: date,
+    now: datetime,
+) -> tuple[CashFlow, ...]:
+    """Record dividends that explain the whole difference in cash to the cent, when nothing else differs."""
+    if not _only_cash(seen, breaks):
+        return ()
+    flows = tuple(item.flow(session, now) for item in paid)
+    for flow in flows:
+        journal.record_cash_flow(flow)
+    return flows
+
+
+def _close_latch(journal: Journal, result: Reconciliation, limit: Decimal, now: datetime) -> None:
+    unexplained = [item.message for item in result.breaks if item.cause is BreakClass.UNKNOWN]
+    cash = [item.message for item in result.breaks if item.kind is BreakKind.CASH]
+    if unexplained:
+        state, reason = LatchState.HALTED, "; ".join(unexplained)
+    elif cash and not result.dividends and abs(result.cash_difference) > limit:
+        state, reason = LatchState.REDUCING, "; ".join(cash)
+    else:
+        return
+    journal.tighten_latch(
+        state, by="reconciliation", reason=reason, evidence=result.reconciliation_id, now=now
+    )
+
+
 def _to_suspense(
     journal: Journal,
     seen: Observation,
@@ -298,9 +362,10 @@ def _to_suspense(
     now: datetime,
 ) -> Decimal:
     """Book a small difference in cash, when nothing else differs and no commission is still to come."""
-    only_cash = bool(breaks) and all(item.kind is BreakKind.CASH for item in breaks)
     limit = suspense_limit(seen.snapshot.values.net_liquidation)
-    if not only_cash or seen.book.unreported_commissions or abs(difference) > limit:
+    # What was classed as a dividend is one, and waits until it can be recorded as such.
+    classed = any(item.cause is BreakClass.DIVIDEND for item in breaks)
+    if classed or not _only_cash(seen, breaks) or abs(difference) > limit:
         return Decimal(0)
     journal.record_cash_flow(
         CashFlow(

@@ -4,7 +4,7 @@ What belongs here: one snapshot, journaled whole, then judged: complete in itsel
 sends what afterwards is the order manager's business.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -97,8 +97,9 @@ def sync_broker(
         journal: the journal of this mode; the first call binds it to the broker's account.
         now: timezone-aware.
         mode: sim, paper or live.
-        writer: whether the caller holds the writer lock and has nothing in flight. Only then does an order
-            that was claimed but never acknowledged, and is not at the broker, become UNKNOWN.
+        writer: whether the caller holds the writer lock and has nothing in flight. Only then, or once its
+            session has closed, does an order that was claimed but never acknowledged, and is not at the
+            broker, become UNKNOWN.
         external: what to do about orders placed elsewhere that nothing was decided about yet.
         calendar: default the New York Stock Exchange.
 
@@ -169,34 +170,42 @@ def observe(
     snapshot = broker.snapshot()
     opening = _opening_balance(journal, snapshot, now, calendar)
     refs = [order.order_ref for order in (*snapshot.open_orders, *snapshot.completed_orders)]
+    over = _over(journal, live, now, calendar)
     new_executions = journal.record(
-        [*_sightings(snapshot, journal.sent(refs)), *_unseen(live, snapshot, writer)],
+        [*_sightings(snapshot, journal.sent(refs)), *_unseen(live, snapshot, writer, over)],
         snapshot.executions,
         now=now,
         as_of=as_of,
-        snapshot=SnapshotRow(
-            account=snapshot.account,
-            asked_at=snapshot.asked_at,
-            shares=broker_shares(snapshot.positions),
-            cash=snapshot.values.cash,
-            net_liquidation=snapshot.values.net_liquidation,
-        ),
     )
-    journal.decide_external(_placed_elsewhere(journal, snapshot), external, now)
-    book = read_book(journal)
     sent = journal.sent(refs)
     orders = (*snapshot.open_orders, *snapshot.completed_orders)
+    missing = missing_fills(orders, {ref: attempt.filled for ref, (attempt, _) in sent.items()})
+    if not missing:
+        # One that does not add up covers nothing: its day stays a gap until a later one has asked (F34).
+        journal.record((), now=now, as_of=as_of, snapshot=_account_row(snapshot))
+    journal.decide_external(_placed_elsewhere(journal, snapshot), external, now)
+    book = read_book(journal)
     return Observation(
         snapshot=snapshot,
         book=book,
         opening=opening,
         new_executions=new_executions,
-        missing=missing_fills(orders, {ref: attempt.filled for ref, (attempt, _) in sent.items()}),
+        missing=missing,
         breaks=(
             *journal.breaks(),
             *order_breaks(orders, sent, journal.external_orders()),
             *reconcile(book, snapshot, read_carve_out(journal)),
         ),
+    )
+
+
+def _account_row(snapshot: BrokerSnapshot) -> SnapshotRow:
+    return SnapshotRow(
+        account=snapshot.account,
+        asked_at=snapshot.asked_at,
+        shares=broker_shares(snapshot.positions),
+        cash=snapshot.values.cash,
+        net_liquidation=snapshot.values.net_liquidation,
     )
 
 
@@ -251,7 +260,19 @@ def _sightings(snapshot: BrokerSnapshot, ours: Iterable[str]) -> list[Evidence]:
     ]
 
 
-def _unseen(live: Sequence[Attempt], snapshot: BrokerSnapshot, writer: bool) -> list[Evidence]:
+def _over(journal: Journal, live: Sequence[Attempt], now: datetime, calendar: Calendar) -> frozenset[str]:
+    """Return the orderRefs whose execution session has closed: nobody can be sending them any more."""
+    sent = journal.sent([attempt.order_ref for attempt in live if attempt.status is OrderStatus.SENT])
+    return frozenset(
+        ref
+        for ref, (_, intent) in sent.items()
+        if now >= calendar.close(journal.plan(intent.plan_id).execution_session)
+    )
+
+
+def _unseen(
+    live: Sequence[Attempt], snapshot: BrokerSnapshot, writer: bool, over: Container[str]
+) -> list[Evidence]:
     """Return that the broker does not list an order which could still fill. Silence is no rejection (F5)."""
     listed = {order.order_ref for order in (*snapshot.open_orders, *snapshot.completed_orders)}
     return [
@@ -262,8 +283,8 @@ def _unseen(live: Sequence[Attempt], snapshot: BrokerSnapshot, writer: bool) -> 
         )
         for attempt in live
         if attempt.order_ref not in listed
-        # Another process may be sending it at this moment.
-        and (writer or attempt.status is not OrderStatus.SENT)
+        # Another process may be sending it at this moment, unless its session is over.
+        and (writer or attempt.status is not OrderStatus.SENT or attempt.order_ref in over)
     ]
 
 

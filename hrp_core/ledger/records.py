@@ -293,7 +293,7 @@ class AccountRecords:
         """Return until when the executions of a day in New York are known to be here, or None.
 
         The broker lists executions of the current day only, so that each complete snapshot covers its own day
-        from midnight to the moment it was asked (F34).
+        from midnight to the moment it was asked (F34). One whose answers did not add up is not among them.
         """
         midnight = datetime.combine(day, time(), NEW_YORK)
         after = datetime.combine(day + timedelta(days=1), time(), NEW_YORK)
@@ -327,6 +327,22 @@ class AccountRecords:
                 "INSERT INTO latch (state, by, reason, evidence, at) VALUES (?, ?, ?, ?, ?)",
                 (state, by, reason, evidence, moment_text(now)),
             )
+
+    def tighten_latch(
+        self, state: LatchState, *, by: str, reason: str, evidence: str = "", now: datetime
+    ) -> bool:
+        """Set the latch where that closes it further; return whether it did. It never opens it."""
+        order = list(LatchState)  # declared from open to closed
+        with self._database.write() as connection:
+            row = connection.execute("SELECT state FROM latch ORDER BY id DESC LIMIT 1").fetchone()
+            current = LatchState.ACTIVE if row is None else LatchState(row["state"])
+            if order.index(state) <= order.index(current):
+                return False
+            connection.execute(
+                "INSERT INTO latch (state, by, reason, evidence, at) VALUES (?, ?, ?, ?, ?)",
+                (state, by, reason, evidence, moment_text(now)),
+            )
+        return True
 
     def latch(self) -> Latch:
         """Return the latch as last set; ACTIVE when it never was."""

@@ -333,6 +333,7 @@ class BreakClass(StrEnum):
     EXTERNAL_ORDER = "external_order"  # somebody else traded in the account
     CORPORATE_ACTION = "corporate_action"  # a known split explains the shares
     FEE_OR_DIVIDEND = "fee_or_dividend"  # cash that moved without an execution
+    DIVIDEND = "dividend"  # a known dividend explains the cash to the cent
     UNKNOWN = "unknown"
 
 

@@ -12,6 +12,7 @@ from desk import FIRST, Desk
 from hrp_core.errors import RefusedError
 from hrp_core.execution.approval import approve_plan, drop_from_plan, reject_plan
 from hrp_core.execution.config import ClientRole, broker_config
+from hrp_core.execution.gate_record import judge_session, verdict_frame
 from hrp_core.execution.ibkr import IBKRBroker
 from hrp_core.execution.planning import PlannedSession, plan_session
 from hrp_core.execution.review import diff_plan, review_plan
@@ -21,6 +22,7 @@ from hrp_core.ledger.types import CashFlow, FlowKind, OrderStatus, PlanStatus
 from hrp_core.portfolio.strategies import load_strategies
 from hrp_core.portfolio.types import SymbolAction
 from hrp_core.settings import Mode, Settings
+from hrp_core.store import replace_slice, table
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,17 @@ class Paper:
             return plan_session(self.settings, self.desk.store, self.journal, broker, strategies, FIRST, now)
 
     def trade(self) -> TradedSession:
-        return trade_session(self.settings, self.journal, self.broker, FIRST, self.desk.settings.clock())
+        clock = self.desk.settings.clock()
+        found = judge_session(
+            self.settings,
+            self.desk.store,
+            self.journal,
+            lambda: self.broker(ClientRole.READER),
+            FIRST,
+            clock.now(),
+        )
+        replace_slice(self.desk.store, table("trade_gate"), verdict_frame(found), [FIRST], run_id="test")
+        return trade_session(self.settings, self.desk.store, self.journal, self.broker, FIRST, clock)
 
     def approve(self, seen: str | None = None, settings: Settings | None = None) -> None:
         approve_plan(

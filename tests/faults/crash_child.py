@@ -1,35 +1,44 @@
-"""An order writer as a process of its own that is killed at one boundary of its work, as a schedule says."""
+"""The desk's runs as processes of their own, each killed or frozen at one boundary of its work.
+
+What belongs here: one evening (plan, send), one look before midnight, one freezing of a plan. What is done to
+them, and in which order, is said by `crash_matrix`.
+"""
 
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from decimal import Decimal
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from hrp_core.calendar import GatewayClock
+from hrp_core.calendar import nyse
 from hrp_core.errors import HrpError
 from hrp_core.execution.broker import BrokerSnapshot, OrderRequest
-from hrp_core.execution.config import BrokerConfig
+from hrp_core.execution.config import BrokerConfig, ClientRole, sim_config
 from hrp_core.execution.ibkr import IBKRBroker
 from hrp_core.execution.ibkr_loop import Pacer
-from hrp_core.execution.order_manager import OrderManager, SubmitReport
-from hrp_core.execution.writer_lock import WriterLock
+from hrp_core.execution.looks import second_look
+from hrp_core.execution.planning import PlannedSession, plan_session
+from hrp_core.execution.trading import trade_session
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import Attempt, Execution
+from hrp_core.portfolio.types import Strategy
 from hrp_core.settings import Settings
-from hrp_core.simgateway.files import GatewayInfo
+from hrp_core.store import Store
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["crash_child", "ib_insync", "pandas", "hrp_core.execution.ibkr_session"])
+nyse()  # built once here, inherited by every child
 
 BOUNDARIES = (
     "before snapshot",
     "before record",
     "after record",
+    "before epoch",
     "after epoch",
     "before claim",
     "after claim",
@@ -39,55 +48,74 @@ BOUNDARIES = (
     "after mark_sent",
 )
 """Every journal, send and acknowledgement boundary of one sending, in order."""
+LOOK_BOUNDARIES = ("before snapshot", "before record", "after record")
+
+STRATEGY = Strategy("HYP-2026-001", "crash matrix", "momentum_12_1", "rank", Decimal(1), {"top_pct": 0.5})
 
 
 @dataclass(frozen=True)
 class Installation:
-    """Where a writer finds everything, and how patient it is (seconds)."""
+    """One desk: its settings, how patient its runs are, and which client id they write with.
 
-    gateway_file: Path
-    journal: Path
-    lock: Path
+    Attributes:
+        timeout: for an answer of the broker, seconds.
+        client_id: added to the writer's own; not 0 only for a writer on another machine.
+    """
+
+    settings: Settings
     timeout: float = 1.0
-    ack_timeout: float = 0.5
+    client_id: int = 0
 
-    def broker(self) -> IBKRBroker:
-        """Return the writer's connection, unpaced."""
-        return IBKRBroker(self.config(), pacer=Pacer(float("inf")))
+    @property
+    def journal(self) -> Path:
+        """The order journal."""
+        return self.settings.journal_path
 
-    def config(self) -> BrokerConfig:
+    def config(self, role: ClientRole) -> BrokerConfig:
         """Return the gateway's endpoint."""
-        info = GatewayInfo.read(self.gateway_file)
-        library = Settings().ib_library
-        return BrokerConfig(
-            info.host, info.port, 1, info.account, True, self.timeout, simulated=True, library=library
-        )
+        config = sim_config(self.settings, role)
+        return replace(config, timeout=self.timeout, client_id=config.client_id + self.client_id)
 
-    def clock(self) -> GatewayClock:
-        """Return the gateway's clock."""
-        return GatewayClock(self.gateway_file)
+    def broker(self, role: ClientRole = ClientRole.READER) -> IBKRBroker:
+        """Return a connection, unpaced."""
+        return IBKRBroker(self.config(role), pacer=Pacer(float("inf")))
 
-    def send(self, broker: IBKRBroker, journal: Journal, plan_id: str) -> SubmitReport:
-        """Send the plan as the trading job does."""
-        clock, patience = self.clock(), self.ack_timeout
-        return OrderManager(broker, journal, clock=clock, mode="sim", ack_timeout=patience).submit_plan(
-            plan_id
-        )
+    def plan(self, journal: Journal, session: date) -> PlannedSession:
+        """Plan a session as predictions_job does."""
+        with self.broker() as broker:
+            return plan_session(
+                self.settings,
+                Store(self.settings.database_path),
+                journal,
+                broker,
+                [STRATEGY],
+                session,
+                self.settings.clock().now(),
+            )
 
 
 @dataclass
 class Kill:
-    """Kills this process when a boundary is reached for the n-th time."""
+    """Ends this process when a boundary is reached for the n-th time.
+
+    Attributes:
+        by: SIGSTOP freezes it instead.
+        reached: an event to set before.
+    """
 
     boundary: str = ""
     number: int = 1
+    by: signal.Signals = signal.SIGKILL
+    reached: Any = field(default=None, compare=False)
 
     def reach(self, boundary: str) -> None:
-        """Count down, and die at zero."""
+        """Count down, and end at zero."""
         if boundary == self.boundary:
             self.number -= 1
             if self.number == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                if self.reached is not None:
+                    self.reached.set()
+                os.kill(os.getpid(), self.by)
 
 
 class KilledJournal(Journal):
@@ -98,6 +126,7 @@ class KilledJournal(Journal):
         self._kill = kill
 
     def acquire_epoch(self, owner: str, now: datetime) -> int:
+        self._kill.reach("before epoch")
         epoch = super().acquire_epoch(owner, now)
         self._kill.reach("after epoch")
         return epoch
@@ -137,35 +166,71 @@ class KilledBroker(IBKRBroker):
         return super().snapshot()
 
 
-def run_writer(installation: Installation, plan_id: str, kill: Kill) -> None:
-    """Send the plan and end: with 0, with the exit code of an error, or killed."""
+def run_evening(
+    installation: Installation, session: date, kill: Kill, errors: Path, *, plan: bool = False
+) -> None:
+    """Send the plan of a session as live_trader_job does, with `plan` after planning it as predictions_job.
+
+    Ends with 0, with the exit code of an error (its type and message are then in `errors`), or killed.
+    """
+    settings = installation.settings
     journal = KilledJournal(installation.journal, kill)
     try:
-        with WriterLock(installation.lock, timeout=5), KilledBroker(installation.config(), kill) as broker:
-            installation.send(broker, journal, plan_id)
+        if plan:
+            installation.plan(journal, session)
+        trade_session(
+            settings,
+            journal,
+            lambda: KilledBroker(installation.config(ClientRole.WRITER), kill),
+            session,
+            settings.clock(),
+        )
     except HrpError as error:
-        raise SystemExit(error.exit_code) from error
+        _end(error, errors)
 
 
-def run_freeze(path: Path, freeze: Callable[[Journal], object], statement: int) -> None:
-    """Freeze a plan and die at the n-th statement of its transaction."""
-    journal = Journal(path)
-    left = statement
+def run_look(installation: Installation, kill: Kill, errors: Path) -> None:
+    """Look again at what was sent, if a look is owed."""
+    journal = KilledJournal(installation.journal, kill)
+    try:
+        with KilledBroker(installation.config(ClientRole.READER), kill) as broker:
+            second_look(broker, journal, installation.settings.clock().now(), mode="sim")
+    except HrpError as error:
+        _end(error, errors)
 
-    def trace(_: str) -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
+
+def run_freeze(installation: Installation, session: date, statement: int) -> None:
+    """Plan a session and die at the n-th statement of the transaction that freezes it."""
+    journal = DyingJournal(installation.journal, statement)
+    installation.plan(journal, session)
+
+
+class DyingJournal(Journal):
+    """A journal whose process dies at the n-th statement of the transaction that freezes a plan."""
+
+    def __init__(self, path: Path, statement: int) -> None:
+        super().__init__(path)
+        self._left = statement
+
+    def freeze_plan(self, *arguments: Any, **more: Any) -> Any:
+        with self._database.read() as connection:
+            pass
+        connection.set_trace_callback(self._count)
+        return super().freeze_plan(*arguments, **more)
+
+    def _count(self, _: str) -> None:
+        self._left -= 1
+        if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    with journal._database.read() as connection:
-        pass
-    connection.set_trace_callback(trace)
-    freeze(journal)
 
-
-def start(target: Callable[..., None], *arguments: object) -> ForkServerProcess:
+def start(target: Callable[..., None], *arguments: object, **more: object) -> ForkServerProcess:
     """Start a process of its own."""
-    process = CONTEXT.Process(target=target, args=arguments, daemon=True)
+    process = CONTEXT.Process(target=target, args=arguments, kwargs=more, daemon=True)
     process.start()
     return process
+
+
+def _end(error: HrpError, errors: Path) -> None:
+    errors.write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
+    raise SystemExit(error.exit_code) from error

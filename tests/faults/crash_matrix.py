@@ -1,79 +1,70 @@
-"""The crash matrix: the sender killed at every boundary, crossed with what a broker does wrong, by seed.
+"""The crash matrix: the desk's runs killed at every boundary, crossed with what a broker does wrong, by seed.
 
-What belongs here: making a schedule from a seed, playing it against a gateway over a real socket, and judging
-the account afterwards. `python tests/faults/crash_matrix.py --schedules 1000` prints the summary.
+What belongs here: playing a schedule on a desk with a gateway over a real socket, and judging the account
+afterwards. `make faults` prints the summary of a thousand.
 """
 
 import argparse
-import random
+import os
+import re
+import signal
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time
-from decimal import Decimal
-from functools import partial
+from datetime import date
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-import pandas as pd
-from crash_child import BOUNDARIES, Installation, Kill, run_freeze, run_writer, start
-
-from hrp_core.calendar import NEW_YORK, nyse
-from hrp_core.errors import HrpError, IncompleteSnapshotError
-from hrp_core.execution.broker import BrokerSnapshot
-from hrp_core.execution.reconcile import share_breaks
-from hrp_core.execution.sync import observe, sync_broker
-from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.types import Contract, OrderStatus
-from hrp_core.matching import Tape
-from hrp_core.portfolio.types import OrderSide, OrderType, Plan, PlannedOrder
-from hrp_core.simgateway import GatewayServer
-from hrp_core.simgateway.control import GatewayClient
-
-D, E = date(2022, 12, 15), date(2022, 12, 16)
-SYMBOLS = {"AAPL": 100.0, "KO": 50.0, "MSFT": 200.0}
-EVENING = datetime.combine(D, time(18, 30), NEW_YORK)
-AFTER_CLOSE = datetime.combine(E, time(17, 45), NEW_YORK)
-RESUMES = 2
-WAIT = 120
-
-Fault = tuple[str, dict[str, int | str]]
-
-ORDER_FAULTS = (
-    "drop_before_ack",
-    "drop_after_ack",
-    "drop_mid_frame",
-    "reject",
-    "partial_fill",
-    "split_fill",
-    "unset_commission",
+from crash_child import (
+    CONTEXT,
+    LOOK_BOUNDARIES,
+    Installation,
+    Kill,
+    run_evening,
+    run_freeze,
+    run_look,
+    start,
 )
-WHEN_FILLING = ("partial_fill", "split_fill", "unset_commission")
-MESSAGE_FAULTS = ("omit", "duplicate", "reorder", "delay", "drop_message")
-MESSAGES = ("openOrder", "orderStatus", "execDetails", "commissionReport")
-REQUEST_FAULTS = ("missing_end", "lying_end", "silence", "half_open")
-REQUESTS = ("allOpenOrders", "completedOrders", "executions", "positions")
+from crash_desk import (
+    FIRST_ORDER,
+    ORDERS,
+    PRICES,
+    WANTED_LATER,
+    BrokerTruth,
+    D,
+    Desk,
+    E,
+    F,
+    G,
+    at,
+    copy_of,
+    open_desk,
+)
+from crash_schedule import (
+    KINDS,
+    LATE,
+    LOOK,
+    MIDNIGHT,
+    RESTORED,
+    REWRITTEN,
+    SUSPENDED,
+    WHEN_FILLING,
+    Fault,
+    Schedule,
+    schedule_of,
+)
 
+from hrp_core.errors import HrpError, RefusedError
+from hrp_core.execution.reconcile import share_breaks
+from hrp_core.ledger.book import read_book
+from hrp_core.ledger.types import OrderStatus
 
-@dataclass(frozen=True)
-class Schedule:
-    """What goes wrong: where each run of the sender dies, and what the gateway does.
-
-    Attributes:
-        kills: (boundary, n-th time) of the first run and of the first resume; None: it lives.
-        freeze_statement: the plan's first transaction dies at this statement; 0: it does not.
-        faults: scripted ones, in force from the first run until it has ended.
-    """
-
-    seed: int
-    kills: tuple[tuple[str, int] | None, ...]
-    freeze_statement: int
-    faults: tuple[Fault, ...]
-
-    def __str__(self) -> str:
-        return f"seed {self.seed}: kills {self.kills}, freeze {self.freeze_statement}, faults {self.faults}"
+WAIT = 120
+RESUMES = 2
 
 
 @dataclass
@@ -82,198 +73,303 @@ class Outcome:
 
     Attributes:
         violations: what must never be: empty.
-        on_target: every order filled whole, within two resumes and without a person.
-        causes: why orders are not on target.
+        same_evening: every order of the plan filled whole in its session.
+        on_target: the account holds what the target says, within two resumes and without a person.
+        stopped: why everything stops until a person has looked, where it has to; else empty.
+        causes: why the account is not on target.
+        seconds: it took.
     """
 
     schedule: Schedule
     violations: list[str] = field(default_factory=list)
+    same_evening: bool = False
     on_target: bool = False
+    stopped: str = ""
     causes: list[str] = field(default_factory=list)
-
-
-def schedule_of(seed: int) -> Schedule:
-    """Return the schedule of a seed; the first seeds go through the boundaries one by one."""
-    draw = random.Random(seed)
-    boundary = BOUNDARIES[seed % len(BOUNDARIES)]
-    first: tuple[str, int] | None = (boundary, draw.randint(1, 3))
-    if draw.random() < 0.15:
-        first = None
-    second = (draw.choice(BOUNDARIES), draw.randint(1, 3)) if draw.random() < 0.3 else None
-    faults = [_fault(draw) for _ in range(draw.choice((0, 1, 1, 1, 2)))]
-    statement = draw.randint(2, 7) if draw.random() < 0.1 else 0
-    return Schedule(seed, (first, second), statement, tuple(faults))
-
-
-def _fault(draw: random.Random) -> Fault:
-    family = draw.choice(("order", "message", "request", "line"))
-    if family == "order":
-        return draw.choice(ORDER_FAULTS), {"order": draw.randint(1, len(SYMBOLS))}
-    if family == "message":
-        name = draw.choice(MESSAGE_FAULTS)
-        return name, {"message": draw.choice(MESSAGES), "order": draw.randint(1, len(SYMBOLS))}
-    if family == "request":
-        return draw.choice(REQUEST_FAULTS), {"request": draw.choice(REQUESTS), "skip": draw.randint(0, 2)}
-    return draw.choice(
-        (
-            ("lose_request", {"skip": draw.randint(0, 2)}),
-            ("silence", {"request": "placeOrder", "skip": draw.randint(0, 2)}),
-            ("half_open", {"request": "placeOrder", "skip": draw.randint(0, 2)}),
-            ("connectivity_lost", {}),
-            ("restart", {}),
-        )
-    )
+    seconds: float = 0.0
 
 
 def play(seed: int) -> Outcome:
-    """Play one schedule in a directory of its own and judge what it left behind."""
-    schedule = schedule_of(seed)
-    outcome = Outcome(schedule)
-    with tempfile.TemporaryDirectory(prefix="crash-") as folder:
-        home = Path(folder)
-        with GatewayServer(home / "sim", _tape(), start=EVENING, cash=Decimal(100_000)) as gateway:
-            place = Installation(gateway.gateway_file, home / "journal.sqlite", home / "broker.lock")
-            journal = Journal(place.journal)
-            try:
-                _run(schedule, place, journal, GatewayClient(gateway.gateway_file), outcome)
-            except HrpError as error:
-                outcome.violations.append(f"the account could not be judged: {error}")
-            finally:
-                journal.close()
+    """Play one schedule on a desk of its own and judge what it left behind."""
+    outcome = Outcome(schedule_of(seed))
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="crash-") as folder, open_desk(Path(folder)) as desk:
+        try:
+            _Player(desk, Path(folder), outcome).play()
+        except HrpError as error:
+            outcome.violations.append(f"the account could not be judged: {type(error).__name__}: {error}")
+    outcome.seconds = time.monotonic() - begun
     return outcome
 
 
-def _run(
-    schedule: Schedule, place: Installation, journal: Journal, control: GatewayClient, outcome: Outcome
-) -> None:
-    judge = replace(place, timeout=30.0)  # it is no part of what is tested, and the machine may be busy
-    with judge.broker() as broker:
-        sync_broker(broker, journal, place.clock().now(), mode="sim")
-        contracts = broker.qualify(sorted(SYMBOLS))
-        freeze = partial(_freeze, account=broker.account, contracts=contracts)
-    if schedule.freeze_statement:
-        start(run_freeze, place.journal, freeze, schedule.freeze_statement).join(WAIT)
-        half = [plan for plan in journal.plans() if len(plan.intents) != len(SYMBOLS)]
-        outcome.violations += [f"half of plan {plan.plan_id} was frozen" for plan in half]
-    plan_id = freeze(journal)
-    journal.approve(plan_id, by="matrix", plan_hash=journal.plan(plan_id).inputs_hash, now=EVENING)
-    for name, parameters in schedule.faults:
-        control.fault(name, **parameters)
-    for run in range(1 + RESUMES):
-        kill = schedule.kills[run] if run < len(schedule.kills) else None
-        child = start(run_writer, place, plan_id, Kill(*kill) if kill else Kill())
-        child.join(WAIT)
-        if child.exitcode is None:
-            child.kill()
-            outcome.violations.append(f"run {run} hung")
-            return
-        if run == 0:
-            _end_of_the_line_faults(schedule, control)
-    evening = _snapshot(judge)
-    control.advance(AFTER_CLOSE)
-    control.clear_faults()
-    for _ in range(3):
-        try:
-            with judge.broker() as broker:
-                final = observe(broker, journal, place.clock().now(), mode="sim", writer=True)
+class _Player:
+    """Plays one schedule."""
+
+    def __init__(self, desk: Desk, folder: Path, outcome: Outcome) -> None:
+        self._desk = desk
+        self._folder = folder
+        self._schedule = outcome.schedule
+        self._outcome = outcome
+        self._runs = 0
+        self._errors: list[str] = []
+        self._goal: Mapping[str, int] = {}
+
+    def play(self) -> None:
+        """Play the evening of D, those after it, and judge."""
+        desk, schedule = self._desk, self._schedule
+        plan_id = self._plan()
+        before = dict(read_book(desk.journal).state().shares)
+        goals = [self._goal]
+        backup = copy_of(desk.journal, self._folder / "backup.sqlite") if schedule.kind == RESTORED else None
+        self._first_run()
+        sent = bool(desk.journal.newest_attempts(plan_id))
+        named = ()
+        if backup is not None:
+            named = tuple(ref for ref in desk.truth().taken if f"-{D:%y%m%d}-" in f"-{ref[1:]}")
+            desk.put_journal_back(backup)
+        if schedule.kind == LOOK:
+            self._look()
+        if schedule.kind in (MIDNIGHT, LOOK):
+            desk.advance(at(E, "00:30"))
+        if schedule.kind == REWRITTEN:
+            plan_id = self._rewrite(plan_id, sent)
+            goals.append(self._goal)
+        evenings = [D, E] if schedule.kind != LATE else [E, F]
+        if schedule.kind != LATE:
+            self._resume(named)
+        for session, following in ((D, E), (E, F), (F, G)):
+            if session > evenings[-1]:
                 break
-        except IncompleteSnapshotError:
-            continue
-    else:
-        outcome.violations.append("the broker could not be asked after the close")
-        return
-    with judge.broker() as broker:
+            if session >= E:
+                desk.advance(at(session, "18:30"))
+                self._run(Kill(), session, plan=True)
+            desk.advance(at(following, "17:45"))
+            self._book(session)
+            if session == D:
+                done = {intent.status for intent in desk.journal.plan(plan_id).intents}
+                self._outcome.same_evening = done == {OrderStatus.FILLED}
+                desk.control.clear_faults()
+        self._judge(before, goals, named)
+
+    def _plan(self) -> str:
+        if self._schedule.freeze_statement:
+            self._join(start(run_freeze, self._desk.judge, D, self._schedule.freeze_statement))
+            half = [plan for plan in self._desk.journal.plans(D) if len(plan.intents) != ORDERS]
+            self._outcome.violations += [f"half of plan {plan.plan_id} was frozen" for plan in half]
+        planned = self._desk.judge.plan(self._desk.journal, D)
+        self._goal = {row.symbol: row.shares_target for row in planned.plan.targets if row.shares_target}
+        return planned.frozen.plan_id
+
+    def _first_run(self) -> None:
+        desk, schedule = self._desk, self._schedule
+        if schedule.kind in (MIDNIGHT, LOOK):
+            desk.advance(at(D, "23:10"))
+        self._fail(schedule.faults)
+        boundary = schedule.kills[0]
+        if schedule.kind == SUSPENDED and boundary is not None:
+            self._suspend(boundary)
+        else:
+            self._run(Kill(*boundary) if boundary else Kill(), D, installation=desk.installation)
+        self._recover(schedule.faults)
+
+    def _fail(self, faults: Iterable[Fault]) -> None:
+        for name, parameters in faults:
+            self._desk.control.fault(name, **parameters)
+
+    def _recover(self, faults: Iterable[Fault]) -> None:
+        """End what a broker gets over by itself; what it does to an order stays until that has traded."""
+        control = self._desk.control
+        if any(name == "connectivity_lost" for name, _ in faults):
+            control.fault("connectivity_restored")
+        control.clear_faults()
+        self._fail(fault for fault in self._schedule.faults if fault[0] in WHEN_FILLING)
+
+    def _suspend(self, boundary: tuple[str, int]) -> None:
+        """Freeze the writer, let another one in, and wake the first."""
+        desk = self._desk
+        reached = CONTEXT.Event()
+        errors = self._folder / "error-suspended.txt"
+        first = start(run_evening, desk.installation, D, Kill(*boundary, signal.SIGSTOP, reached), errors)
+        deadline = time.monotonic() + WAIT
+        while not reached.wait(0.02) and first.exitcode is None and time.monotonic() < deadline:
+            pass
+        if first.exitcode is None and first.pid is not None:
+            self._take_over()
+            os.kill(first.pid, signal.SIGCONT)
+        self._join(first)
+
+    def _take_over(self) -> None:
+        desk = self._desk
+        if self._schedule.takeover == "locked out":
+            hasty = desk.settings.model_copy(update={"lock_timeout": 0.1})
+            if self._run(Kill(), D, installation=Installation(hasty)) != RefusedError.exit_code:
+                self._outcome.violations.append("a second writer came in beside the lock of the first")
+            return
+        # A lock on a file does not reach another machine; there the client id and the epoch are left.
+        desk.settings.broker_lock_path.unlink(missing_ok=True)
+        if self._schedule.takeover == "gateway restarted":
+            desk.control.fault("restart", next_order_id=0)
+            self._run(Kill(), D, installation=desk.installation)
+        else:
+            self._run(Kill(), D, installation=replace(desk.installation, client_id=20))
+
+    def _look(self) -> None:
+        self._desk.advance(at(D, "23:25"))
+        boundary = LOOK_BOUNDARIES[self._schedule.seed % len(LOOK_BOUNDARIES)]
+        self._join(start(run_look, self._desk.installation, Kill(boundary), self._folder / "error-look.txt"))
+
+    def _rewrite(self, plan_id: str, sent: bool) -> str:
+        """Plan again after upstream was made again; what is sent in part goes on as it is."""
+        desk = self._desk
+        desk.want(WANTED_LATER, D)
         try:
-            sync_broker(broker, journal, place.clock().now(), mode="sim", writer=True)
+            planned = desk.judge.plan(desk.journal, D)
+        except RefusedError as refusal:
+            if not sent:
+                self._outcome.violations.append(f"an unsent plan was not superseded: {refusal}")
+            return plan_id
+        if sent:
+            self._outcome.violations.append(f"plan {plan_id}, sent in part, was replaced")
+        desk.want(WANTED_LATER, E, F)
+        self._goal = {row.symbol: row.shares_target for row in planned.plan.targets if row.shares_target}
+        return planned.frozen.plan_id
+
+    def _resume(self, named: Iterable[str]) -> None:
+        """Run the evening again; once more when that was killed."""
+        schedule = self._schedule
+        boundary, faults = schedule.kills[1], schedule.resume_faults
+        self._fail(faults)
+        patient = self._desk.installation if faults else self._desk.judge
+        code = self._run(Kill(*boundary) if boundary else Kill(), D, installation=patient)
+        self._recover(faults)
+        if code == -signal.SIGKILL or (faults and named):
+            code = self._run(Kill(), D)
+        if named:
+            said = self._errors[-1] if self._errors else ""
+            silent = [ref for ref in named if ref not in said]
+            if code != RefusedError.exit_code or silent:
+                self._outcome.violations.append(f"an older journal went on, or did not name {silent}: {said}")
+            else:
+                self._outcome.stopped = "an older journal was put back, and the broker has orders it lacks"
+
+    def _run(
+        self, kill: Kill, session: date, *, plan: bool = False, installation: Installation | None = None
+    ) -> int | None:
+        self._runs += 1
+        errors = self._folder / f"error-{self._runs}.txt"
+        # Without a fault nothing has to be waited for, however busy the machine is.
+        target = installation or self._desk.judge
+        code = self._join(start(run_evening, target, session, kill, errors, plan=plan))
+        if errors.exists():
+            self._errors.append(errors.read_text(encoding="utf-8"))
+        elif code == 0:
+            self._errors.clear()
+        elif code != -signal.SIGKILL:
+            self._outcome.violations.append(f"run {self._runs} ended with {code} and no error of ours")
+        return code
+
+    def _join(self, process: ForkServerProcess) -> int | None:
+        process.join(WAIT)
+        if process.exitcode is None:
+            process.kill()
+            self._outcome.violations.append(f"run {self._runs} hung")
+        return process.exitcode
+
+    def _book(self, session: date) -> None:
+        try:
+            self._desk.book(session)
         except HrpError as error:
-            outcome.violations.append(f"the account does not agree after the close: {error}")
-    _judge(journal, plan_id, evening, final.snapshot, outcome)
+            self._errors.append(f"{type(error).__name__}: {error}")
+            if not self._outcome.stopped:
+                self._outcome.violations.append(f"the account does not agree after the close: {error}")
+
+    def _judge(
+        self, before: Mapping[str, int], goals: Iterable[Mapping[str, int]], named: Iterable[str]
+    ) -> None:
+        outcome, journal, truth = self._outcome, self._desk.journal, self._desk.truth()
+        goals = list(goals)
+        outcome.violations += _doubles(truth)
+        fills = {fill.exec_id: fill.side.sign * fill.shares for fill in journal.executions()}
+        outcome.violations += [
+            f"lost fill {exec_id}" for exec_id in sorted(truth.fills.keys() - fills.keys())
+        ]
+        outcome.violations += [
+            f"invented fill {exec_id}" for exec_id in sorted(fills.keys() - truth.fills.keys())
+        ]
+        book = read_book(journal)
+        held = dict(book.state().shares)
+        outcome.violations += [item.message for item in share_breaks(held, truth.shares)]
+        for symbol in PRICES:
+            reach = [before.get(symbol, 0), *(goal.get(symbol, 0) for goal in goals)]
+            if not min(reach) <= held.get(symbol, 0) <= max(reach):
+                outcome.violations.append(f"{symbol}: {held.get(symbol, 0)} shares, never wanted ({reach})")
+        for plan in journal.plans(D):
+            outcome.violations += [
+                f"{intent.contract.symbol} filled {intent.filled} of {intent.quantity}"
+                for intent in plan.intents
+                if intent.filled > intent.quantity
+            ]
+        if outcome.stopped and len(truth.taken) != len(set(named)) + FIRST_ORDER - 1:
+            outcome.violations.append(f"sent on an older journal: {truth.taken}")
+        outcome.on_target = held == self._goal
+        if not outcome.on_target and not outcome.stopped:
+            outcome.causes = self._causes(held)
+
+    def _causes(self, held: Mapping[str, int]) -> list[str]:
+        """Say for each name that is off target what its newest order came to, or why the run ended."""
+        causes = []
+        plans = self._desk.journal.plans(D)
+        for symbol in sorted(PRICES):
+            if held.get(symbol, 0) == self._goal.get(symbol, 0):
+                continue
+            intents = [item for plan in plans for item in plan.intents if item.contract.symbol == symbol]
+            said = f"{intents[-1].status.value} {intents[-1].reason}" if intents else "no order"
+            error = f"; the last run ended with {self._errors[-1]}" if self._errors else ""
+            # Numbers and references differ from seed to seed; the cause does not.
+            causes.append(
+                re.sub(r"S\d{6}-\S+|[\d.:,-]*\d", "#", f"{self._schedule.kind}: {said}{error}")[:200]
+            )
+        return causes
 
 
-def _end_of_the_line_faults(schedule: Schedule, control: GatewayClient) -> None:
-    """End what a broker gets over by itself; what it does to single orders stays until they have traded."""
-    if any(name == "connectivity_lost" for name, _ in schedule.faults):
-        control.fault("connectivity_restored")
-    kept = [
-        fault for fault in schedule.faults if fault[0] in ("partial_fill", "split_fill", "unset_commission")
+def _doubles(truth: BrokerTruth) -> list[str]:
+    """Return each orderRef, and each (session, name), for which the broker has taken more than one order."""
+    taken = [order for order in truth.orders if order[4] != "rejected"]
+    refs = Counter(ref for ref, *_ in taken)
+    names = Counter((ref.split("-")[0], symbol) for ref, symbol, *_ in taken)
+    return [
+        *(f"{count} orders {ref}" for ref, count in refs.items() if count > 1),
+        *(f"{count} orders in {name} for {session}" for (session, name), count in names.items() if count > 1),
     ]
-    control.clear_faults()
-    for name, parameters in kept:
-        control.fault(name, **parameters)
-
-
-def _judge(
-    journal: Journal, plan_id: str, evening: BrokerSnapshot, final: BrokerSnapshot, outcome: Outcome
-) -> None:
-    plan = journal.plan(plan_id)
-    taken: dict[int, set[int]] = {}
-    for order in (*evening.open_orders, *evening.completed_orders, *final.completed_orders):
-        taken.setdefault(order.contract.con_id, set()).add(order.perm_id)
-    for con_id, perm_ids in taken.items():
-        if len(perm_ids) > 1:
-            outcome.violations.append(f"{len(perm_ids)} orders for conId {con_id}: {sorted(perm_ids)}")
-    lost = {fill.exec_id for fill in final.executions} - {fill.exec_id for fill in journal.executions()}
-    outcome.violations += [f"lost fill {exec_id}" for exec_id in sorted(lost)]
-    ledger: dict[str, int] = {}
-    for fill in journal.executions():
-        symbol = fill.contract.symbol
-        ledger[symbol] = ledger.get(symbol, 0) + fill.side.sign * fill.shares
-    broker = {position.contract.symbol: position.shares for position in final.positions}
-    outcome.violations += [item.message for item in share_breaks(ledger, broker)]
-    for intent in plan.intents:
-        if intent.filled > intent.quantity:
-            outcome.violations.append(f"{intent.contract.symbol} filled {intent.filled} of {intent.quantity}")
-        if intent.status is not OrderStatus.FILLED:
-            outcome.causes.append(_cause(journal, intent.intent_id, intent.status))
-    outcome.on_target = not outcome.causes
-
-
-def _cause(journal: Journal, intent_id: str, status: OrderStatus) -> str:
-    attempts = journal.attempts(intent_id)
-    if status is OrderStatus.EXPIRED_UNSEEN:
-        return "claimed, and never seen at the broker: at most once, so it was not sent again"
-    if status in (OrderStatus.REJECTED, OrderStatus.CANCELLED):
-        return f"{status.value}: {attempts[-1].reason[:40] if attempts else ''}"
-    return status.value
-
-
-def _snapshot(place: Installation) -> BrokerSnapshot:
-    with place.broker() as broker:
-        return broker.snapshot()
-
-
-def _freeze(journal: Journal, *, account: str, contracts: dict[str, Contract]) -> str:
-    orders = tuple(
-        PlannedOrder(
-            symbol, OrderSide.BUY, 10, "increase", Decimal(100), OrderType.MARKET, (("HYP-2026-001", 10),)
-        )
-        for symbol in sorted(SYMBOLS)
-    )
-    plan = Plan(D, E, Decimal(100_000), Decimal(100_000), (), orders)
-    return journal.freeze_plan(
-        plan, mode="sim", account=account, contracts=contracts, inputs={}, now=EVENING
-    ).plan_id
-
-
-def _tape() -> Tape:
-    rows = [
-        {"session": day, "symbol": name, "open": base + n, "close": base + n + 0.5}
-        for n, day in enumerate(nyse().between(date(2022, 12, 12), date(2022, 12, 20)))
-        for name, base in SYMBOLS.items()
-    ]
-    return Tape.from_frame(pd.DataFrame(rows).assign(high=None, low=None, volume=None))
 
 
 def summary(outcomes: Iterable[Outcome]) -> str:
     """Return the result of many schedules as text."""
     done = list(outcomes)
     bad = [outcome for outcome in done if outcome.violations]
-    causes = Counter(cause for outcome in done for cause in outcome.causes)
-    share = sum(outcome.on_target for outcome in done) / max(len(done), 1)
+    free = [outcome for outcome in done if not outcome.stopped]
+    stops = Counter(outcome.stopped for outcome in done if outcome.stopped)
+    causes = Counter(cause for outcome in free for cause in outcome.causes)
+    seconds = sum(outcome.seconds for outcome in done) / max(len(done), 1)
+    same = sum(outcome.same_evening for outcome in free) / max(len(free), 1)
+    later = sum(outcome.on_target for outcome in free) / max(len(free), 1)
     lines = [
-        f"{len(done)} schedules: {len(bad)} with a violation; {share:.1%} on target within {RESUMES} resumes"
+        f"{len(done)} schedules, {seconds:.1f} s each: {len(bad)} with a violation",
     ]
-    lines += [f"  not on target, {count} orders: {cause}" for cause, count in causes.most_common()]
+    lines.append(
+        f"of {len(free)} that need no person: {same:.1%} on target the same evening, {later:.1%} within "
+        f"{RESUMES} resumes (the evening's run again, the next evening's run)"
+    )
+    lines += [f"  stopped and said why, {count} schedules: {why}" for why, count in stops.items()]
+    for kind in sorted(set(KINDS)):
+        of_kind = [outcome for outcome in free if outcome.schedule.kind == kind]
+        lines.append(
+            f"  {kind}: {len(of_kind)}, same evening {sum(outcome.same_evening for outcome in of_kind)}, "
+            f"within {RESUMES} resumes {sum(outcome.on_target for outcome in of_kind)}"
+        )
+    lines += [f"  not on target, {count} names: {cause}" for cause, count in causes.most_common()]
+    off = [outcome.schedule.seed for outcome in free if not outcome.on_target]
+    lines += [f"  seeds not on target: {off}"] if off else []
     for outcome in bad:
         lines += [f"  VIOLATION {outcome.schedule}", *(f"    {text}" for text in outcome.violations)]
     return "\n".join(lines)
@@ -284,7 +380,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--schedules", type=int, default=1_000)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=3)
     chosen = parser.parse_args()
     with ProcessPoolExecutor(chosen.workers) as pool:
         outcomes = list(pool.map(play, range(chosen.first, chosen.first + chosen.schedules)))

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from order_support import BentBroker, D, E, F, at, freeze, manager, planned, sync
 
+from hrp_core.errors import IncompleteSnapshotError
 from hrp_core.execution.looks import coverage_gaps, looks_due, second_look
 from hrp_core.ledger.journal import Journal
 from hrp_core.portfolio.types import OrderSide
@@ -64,6 +65,26 @@ def test_a_session_that_nobody_asked_about_after_its_close_is_a_gap(
     broker.advance(at(E, "16:01"))
     sync(broker, journal)
     assert coverage_gaps(journal, at(F, "18:00")) == ()
+
+
+def test_a_snapshot_that_does_not_add_up_covers_nothing_and_is_no_look(
+    journal: Journal, broker: BentBroker
+) -> None:
+    frozen = freeze(journal, broker, planned("AAPL", 10))
+    manager(broker, journal).submit_plan(frozen.plan_id)
+    looked = journal.newest_snapshot()
+    broker.disconnect()
+    broker.advance(at(E, "17:45"))
+    broker.connect()
+    broker.bend = lambda snapshot: replace(snapshot, executions=())
+    with pytest.raises(IncompleteSnapshotError, match="executions add up to 0"):
+        sync(broker, journal)
+    assert journal.covered_until(E) is None
+    assert journal.newest_snapshot() == looked
+    assert [gap.session for gap in coverage_gaps(journal, broker.now())] == [E]
+    broker.bend = lambda snapshot: snapshot
+    sync(broker, journal)
+    assert coverage_gaps(journal, broker.now()) == ()
 
 
 def test_a_corrected_execution_replaces_the_first_and_a_bust_reverses_it(

@@ -211,7 +211,9 @@ def test_a_cross_is_a_trade_of_both_strategies_and_a_rebuild_gives_the_same(
     nav = read_table(store, table("nav")).set_index("session").loc[D]
     # The account bought 10 AAPL; what its strategies did among themselves is no turnover.
     [execution] = journal.executions()
-    assert nav["turnover"] == pytest.approx(float(10 * execution.price / Decimal(str(nav["nav"]))))
+    assert float(str(nav["turnover"])) == pytest.approx(
+        float(10 * execution.price / Decimal(str(nav["nav"])))
+    )
 
 
 def test_a_cross_is_explained_by_its_plan(journal: Journal, broker: BentBroker, store: Store) -> None:

@@ -2,14 +2,17 @@
 
 import json
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from order_support import BentBroker, E, at, freeze, manager, planned, sync
+from order_support import BentBroker, D, E, F, at, freeze, manager, planned, sync
 
-from hrp_core.errors import RefusedError
+from hrp_core.errors import ReconciliationBreakError, RefusedError
 from hrp_core.execution.broker import BrokerSnapshot
+from hrp_core.execution.dividends import ExpectedDividend, matching_dividends
 from hrp_core.execution.reconcile import share_breaks
 from hrp_core.execution.reconciliation import (
     Reconciliation,
@@ -21,9 +24,10 @@ from hrp_core.execution.reconciliation import (
 from hrp_core.execution.resolution import resolve_order
 from hrp_core.ledger.book import read_book
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.types import BreakClass, FlowKind, OrderStatus
+from hrp_core.ledger.types import BreakClass, FlowKind, LatchState, OrderStatus
 from hrp_core.matching import NewOrder, Side
-from hrp_core.store import Store, migrate
+from hrp_core.store import Store, migrate, table
+from hrp_core.store.slices import Sessions, replace_slice
 
 
 @pytest.fixture
@@ -93,6 +97,99 @@ def test_a_larger_difference_in_cash_leaves_exits_only_until_it_is_classified(
     assert journal.cash_flows()[-1].kind is FlowKind.OPENING
 
 
+def with_dividend(store: Store, per_share: float, ex_date: date = F) -> None:
+    """State a dividend of AAPL on its ex-date."""
+    row = {"session": ex_date, "symbol": "AAPL", "open": 1.0, "close": 1.0, "source": "test"}
+    declared = table("prices")
+    frame = pd.DataFrame([row | {"dividend": per_share}]).reindex(columns=list(declared.column_names))
+    with store.write() as connection:
+        replace_slice(connection, declared, frame, Sessions([ex_date]), "test", None, at(D, "18:00"))
+
+
+def test_a_dividend_that_is_expected_is_recorded_when_cash_moves_by_it_to_the_cent(
+    store: Store, journal: Journal, broker: BentBroker
+) -> None:
+    trade(journal, broker)
+    sync(broker, journal)
+    with_dividend(store, 0.235)
+    broker.advance(at(F, "17:45"))
+    assert run(store, journal, broker, 1).status is ReconciliationStatus.RECONCILED  # owed, not paid yet
+    with_cash("23.50", broker)
+    result = run(store, journal, broker, 2)
+    assert result.status is ReconciliationStatus.RECONCILED
+    assert [item.cause for item in result.breaks] == [BreakClass.DIVIDEND]
+    assert "AAPL 0.235 x 100 of 2022-12-19 = 23.50 USD" in result.breaks[0].message
+    paid = journal.cash_flows()[-1]
+    assert (paid.kind, paid.amount, paid.reference) == (
+        FlowKind.DIVIDEND,
+        Decimal("23.50"),
+        "dividend-AAPL-2022-12-19",
+    )
+    assert run(store, journal, broker, 3).breaks == ()
+    with_cash("47.00", broker)  # the same once more is no dividend
+    assert [item.cause for item in run(store, journal, broker, 4).breaks] == [BreakClass.FEE_OR_DIVIDEND]
+    assert journal.latch().state is LatchState.REDUCING
+
+
+def test_cash_that_moved_by_another_amount_names_the_dividend_and_is_not_recorded(
+    store: Store, journal: Journal, broker: BentBroker
+) -> None:
+    trade(journal, broker)
+    sync(broker, journal)
+    with_dividend(store, 0.235)
+    broker.advance(at(F, "17:45"))
+    with_cash("23.48", broker)
+    result = run(store, journal, broker)
+    assert (result.status, result.dividends) == (ReconciliationStatus.REDUCE_ONLY, ())
+    assert "dividends expected: AAPL 0.235 x 100" in result.breaks[0].message
+
+
+def test_a_name_bought_on_its_ex_date_expects_no_dividend(
+    store: Store, journal: Journal, broker: BentBroker
+) -> None:
+    trade(journal, broker)
+    with_dividend(store, 0.235, ex_date=E)
+    with_cash("23.50", broker)
+    assert [item.cause for item in run(store, journal, broker).breaks] == [BreakClass.FEE_OR_DIVIDEND]
+
+
+def test_two_dividends_of_one_amount_explain_nothing_and_all_together_may() -> None:
+    ko, pg = (ExpectedDividend(name, F, Decimal("0.5"), 10) for name in ("KO", "PG"))
+    assert matching_dividends([ko, pg], Decimal("5.00")) == ()
+    assert matching_dividends([ko, pg], Decimal("10.00")) == (ko, pg)
+    assert matching_dividends([ko], Decimal("5.00")) == (ko,)
+    assert matching_dividends([], Decimal(0)) == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (LatchState.ACTIVE, LatchState.REDUCING),
+        (LatchState.REDUCING, LatchState.REDUCING),
+        (LatchState.HALTED, LatchState.HALTED),
+    ],
+)
+def test_unexplained_cash_leaves_exits_only_and_never_opens_what_is_closed(
+    store: Store, journal: Journal, broker: BentBroker, before: LatchState, after: LatchState
+) -> None:
+    trade(journal, broker)
+    if before is not LatchState.ACTIVE:
+        journal.set_latch(before, by="ann", reason="lunch", now=broker.now())
+    with_cash("-40", broker)
+    run(store, journal, broker)
+    latch = journal.latch()
+    assert (latch.state, latch.by) == (after, "reconciliation" if before is LatchState.ACTIVE else "ann")
+
+
+def test_cash_within_the_suspense_limit_closes_nothing(
+    store: Store, journal: Journal, broker: BentBroker
+) -> None:
+    trade(journal, broker)
+    with_cash("3.20", broker)
+    run(store, journal, broker)
+    assert journal.latch().state is LatchState.ACTIVE
+
+
 @pytest.mark.parametrize(("nav", "limit"), [("10000", "5"), ("50000", "5"), ("1000000", "100")])
 def test_the_suspense_account_takes_five_dollars_or_a_basis_point(nav: str, limit: str) -> None:
     assert suspense_limit(Decimal(nav)) == Decimal(limit)
@@ -110,6 +207,18 @@ def test_shares_that_nothing_explains_halt_and_are_recorded(
     assert result.status is ReconciliationStatus.HALTED
     assert [item.cause for item in result.breaks] == [BreakClass.UNKNOWN]
     assert json.loads(str(rows(store)[0][4]))[0]["symbol"] == "AAPL"
+    latch = journal.latch()
+    assert (latch.state, latch.by, latch.evidence) == (
+        LatchState.HALTED,
+        "reconciliation",
+        result.reconciliation_id,
+    )
+    assert "AAPL: the ledger has 100 shares, the broker 107" in latch.reason
+    with pytest.raises(ReconciliationBreakError):
+        sync(broker, journal)
+    broker.bend = lambda snapshot: snapshot
+    assert run(store, journal, broker, 2).status is ReconciliationStatus.RECONCILED
+    assert journal.latch().state is LatchState.HALTED
 
 
 def test_an_order_by_hand_is_named_as_such(store: Store, journal: Journal, broker: BentBroker) -> None:
@@ -152,6 +261,7 @@ def test_a_known_split_explains_shares_to_the_share(
         splits={} if factor is None else {"KO": Decimal(factor)},
     )
     assert [item.cause for item in found] == [cause]
+    assert ("the known split" in found[0].message) is (cause is BreakClass.CORPORATE_ACTION)
 
 
 def test_a_person_resolves_an_order_of_unknown_fate_by_its_intent(

@@ -235,3 +235,17 @@ def test_cash_that_differs_is_reported_and_does_not_stop_by_itself(
     )
     (found,) = sync(broker, journal).cash_breaks
     assert found.message == "cash: the ledger has 100000.0000 USD, the broker 99998.7500 (-1.2500)"
+
+
+def test_an_order_whose_sender_is_gone_is_resolved_by_a_reader_once_its_session_is_over(
+    journal: Journal, broker: BentBroker
+) -> None:
+    (intent,) = freeze(journal, broker, planned("KO", 10)).intents
+    ref = f"S221215-{intent.contract.con_id}-{intent.intent_id[:6]}-1"
+    journal.claim(intent.intent_id, ref, 10, journal.acquire_epoch("gone", broker.now()), broker.now())
+    broker.advance(at(E, "15:59"))
+    sync(broker, journal)
+    assert journal.attempt(ref).status is S.SENT  # its sender may be at work
+    broker.advance(at(E, "17:45"))
+    assert sync(broker, journal).expired == (ref,)
+    assert journal.attempt(ref).status is S.EXPIRED_UNSEEN
