@@ -4,6 +4,7 @@ What belongs here: the frame around the order manager. What does not: how an ord
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -12,7 +13,7 @@ import pandas as pd
 from hrp_core.calendar import Clock, nyse, require_decision_session
 from hrp_core.errors import NotReadyError
 from hrp_core.execution.bookkeeping import Connect
-from hrp_core.execution.gate_record import require_permission
+from hrp_core.execution.gate_record import Permission, require_permission
 from hrp_core.execution.order_manager import OrderManager, SubmitReport
 from hrp_core.execution.send_window import SendAt, send_window
 from hrp_core.execution.writer_lock import WriterLock
@@ -58,6 +59,30 @@ def trade_session(
         NotReadyError: the session has no plan.
         ReconciliationBreakError: ledger and broker disagree. Nothing was sent.
     """
+
+    def permit(plan: FrozenPlan) -> Permission:
+        mode, account = journal.binding()
+        return require_permission(store, plan, clock.now(), mode=mode, account=account)
+
+    return send_session(settings, journal, connect, session, clock, permit)
+
+
+def send_session(
+    settings: Settings,
+    journal: Journal,
+    connect: Connect,
+    session: date,
+    clock: Clock,
+    permit: Callable[[FrozenPlan], Permission],
+) -> TradedSession:
+    """Send the frozen plan of `session` as `permit` lets it.
+
+    Args:
+        permit: asked under the writer lock, before connecting; raises when nothing may be sent.
+
+    Raises:
+        RefusedError, NotReadyError, ReconciliationBreakError: as `trade_session`.
+    """
     require_decision_session(session, clock.now())
     with WriterLock(settings.broker_lock_path, timeout=settings.lock_timeout, purpose=f"orders of {session}"):
         plan = journal.latest_plan(session)
@@ -65,8 +90,7 @@ def trade_session(
             raise NotReadyError(f"session {session} has no plan; run predictions_job for it first")
         if not settings.is_dry_run:
             _expire_missed(journal, plan, SendAt(settings.send_at), clock.now())
-        mode, account = journal.binding()
-        permission = require_permission(store, plan, clock.now(), mode=mode, account=account)
+        permission = permit(plan)
         with connect() as broker:
             manager = OrderManager(
                 broker,

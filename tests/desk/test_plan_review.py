@@ -22,7 +22,7 @@ from hrp_core.ledger.types import CashFlow, FlowKind, OrderStatus, PlanStatus
 from hrp_core.portfolio.strategies import load_strategies
 from hrp_core.portfolio.types import SymbolAction
 from hrp_core.settings import Mode, Settings
-from hrp_core.store import replace_slice, table
+from hrp_core.store import Sessions, replace_slice, table
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,16 @@ class Paper:
             FIRST,
             clock.now(),
         )
-        replace_slice(self.desk.store, table("trade_gate"), verdict_frame(found), [FIRST], run_id="test")
+        with self.desk.store.write() as connection:
+            replace_slice(
+                connection,
+                table("trade_gate"),
+                verdict_frame(found),
+                Sessions([FIRST]),
+                "test",
+                None,
+                clock.now(),
+            )
         return trade_session(self.settings, self.desk.store, self.journal, self.broker, FIRST, clock)
 
     def approve(self, seen: str | None = None, settings: Settings | None = None) -> None:

@@ -19,13 +19,15 @@ from hrp_core.calendar import nyse
 from hrp_core.errors import HrpError
 from hrp_core.execution.broker import BrokerSnapshot, OrderRequest
 from hrp_core.execution.config import BrokerConfig, ClientRole, sim_config
+from hrp_core.execution.gate import Verdict
+from hrp_core.execution.gate_record import Permission
 from hrp_core.execution.ibkr import IBKRBroker
 from hrp_core.execution.ibkr_loop import Pacer
 from hrp_core.execution.looks import second_look
 from hrp_core.execution.planning import PlannedSession, plan_session
-from hrp_core.execution.trading import trade_session
+from hrp_core.execution.trading import send_session
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.types import Attempt, Execution
+from hrp_core.ledger.types import Attempt, Execution, FrozenPlan
 from hrp_core.portfolio.types import Strategy
 from hrp_core.settings import Settings
 from hrp_core.store import Store
@@ -166,6 +168,11 @@ class KilledBroker(IBKRBroker):
         return super().snapshot()
 
 
+def permitted(plan: FrozenPlan) -> Permission:
+    """Let a plan go whole: what dies here is the sender, not the gate."""
+    return Permission(Verdict.GO, "")
+
+
 def run_evening(
     installation: Installation, session: date, kill: Kill, errors: Path, *, plan: bool = False
 ) -> None:
@@ -178,12 +185,13 @@ def run_evening(
     try:
         if plan:
             installation.plan(journal, session)
-        trade_session(
+        send_session(
             settings,
             journal,
             lambda: KilledBroker(installation.config(ClientRole.WRITER), kill),
             session,
             settings.clock(),
+            permitted,
         )
     except HrpError as error:
         _end(error, errors)

@@ -17,13 +17,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
-from crash_child import STRATEGY, Installation
+from crash_child import STRATEGY, Installation, permitted
 
 from hrp_core.calendar import NEW_YORK, nyse
 from hrp_core.errors import IncompleteSnapshotError
 from hrp_core.execution.bookkeeping import session_fills
 from hrp_core.execution.config import ClientRole
-from hrp_core.execution.trading import trade_session
+from hrp_core.execution.trading import send_session
 from hrp_core.ledger.journal import Journal
 from hrp_core.matching import Tape
 from hrp_core.settings import Mode, Settings
@@ -119,6 +119,7 @@ class Desk:
             try:
                 session_fills(
                     self.settings,
+                    Store(self.settings.database_path),
                     self.journal,
                     lambda: self.judge.broker(),
                     session,
@@ -233,7 +234,7 @@ def _template() -> Path:
         desk = Desk(home, gateway)
         desk.judge.plan(desk.journal, C)
         writer = lambda: desk.judge.broker(ClientRole.WRITER)  # noqa: E731
-        trade_session(desk.settings, desk.journal, writer, C, desk.settings.clock())
+        send_session(desk.settings, desk.journal, writer, C, desk.settings.clock(), permitted)
         desk.advance(at(D, "17:45"))
         desk.book(C)
         desk.advance(at(D, "18:30"))
