@@ -82,7 +82,7 @@ def replay(
     if changes:
         print_table(
             "What the risk rules changed (all sessions: --json)",
-            [("rule", ""), ("sessions", ">"), ("names", ">"), ("when", "")],
+            [("rule", "Rule"), ("sessions", ">Sessions"), ("names", ">Names"), ("when", "When")],
             [
                 {
                     "rule": each.rule,

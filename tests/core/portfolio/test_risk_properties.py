@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import numpy as np
 from decisions import D, basket, ledger, panel, strategy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hrp_core.money import to_units
@@ -39,7 +39,7 @@ Inputs = tuple[
 def inputs(draw: st.DrawFn) -> Inputs:
     generator = np.random.default_rng(draw(st.integers(0, 10**6)))
     prices = {symbol: float(round(generator.uniform(1, 400), 4)) for symbol in SYMBOLS}
-    values = np.exp(generator.uniform(9, 16, len(SYMBOLS)))
+    values = np.exp(generator.uniform(11, 16, len(SYMBOLS)))
     values[draw(st.lists(st.integers(0, 11), max_size=3))] = np.nan
     deployed, said, held = [], [], {}
     for index, weight in enumerate(draw(st.sampled_from([["1"], ["0.5", "0.5"], ["0.2", "0.3", "0.5"]]))):
@@ -47,19 +47,19 @@ def inputs(draw: st.DrawFn) -> Inputs:
         own = draw(
             st.sampled_from([{}, {"max_order_pct": 0.05}, {"max_turnover_pct": 0.1, "max_positions": 2}])
         )
-        deployed.append(replace(strategy(name, weight), parameters={"top_pct": 0.6}, limits=own))
+        deployed.append(replace(strategy(name, weight), parameters={"top_pct": 0.4}, limits=own))
         said.append(replace(strategy_signals(deployed[-1], SYMBOLS, generator.normal(size=12)), session=D))
         held[name] = {
             symbol: draw(st.integers(1, 60)) for symbol in draw(st.sets(st.sampled_from(SYMBOLS), max_size=5))
         }
     kinds = draw(st.lists(st.sampled_from(["X", "Y", "Z", ""]), min_size=12, max_size=12))
     limits = PortfolioLimits(
-        max_positions=draw(st.integers(2, 14)),
+        max_positions=draw(st.integers(5, 14)),
         max_position_pct=draw(st.sampled_from([0.1, 0.3, 1.0])),
         min_order_value=Decimal(draw(st.sampled_from([0, 100, 500]))),
         max_order_pct=draw(st.sampled_from([None, 0.05, 0.15])),
-        max_gross=draw(st.sampled_from([0.4, 1.0])),
-        max_turnover_pct=draw(st.sampled_from([None, 0.2, 0.5])),
+        max_gross=draw(st.sampled_from([0.6, 1.0, 1.0])),
+        max_turnover_pct=draw(st.sampled_from([None, 0.5, 1.0])),
         sectors=draw(st.sampled_from([None, {n: k for n, k in zip(SYMBOLS, kinds, strict=True) if k}])),
         restricted=draw(st.sampled_from([(), ("S03", "S04")])),
     )
@@ -70,16 +70,11 @@ def inputs(draw: st.DrawFn) -> Inputs:
     controls = draw(
         st.dictionaries(st.sampled_from(SYMBOLS), st.sampled_from(list(SymbolAction)), max_size=2)
     )
-    performance = draw(
-        st.sampled_from(
-            [NEVER_VALUED, Performance(0.01, 0.02), Performance(-0.04, 0.02), Performance(0.0, 0.2)]
-        )
-    )
+    lost = [Performance(-0.04, 0.02), Performance(0.0, 0.2)]
+    performance = draw(st.sampled_from([NEVER_VALUED, *[Performance(0.01, 0.02)] * 5, *lost]))
     market = replace(panel(prices), traded_value=values)
-    return (
-        market, said, ledger(draw(st.integers(-1000, 100_000)), **held), deployed, limits,
-        locked, controls, performance,
-    )  # fmt: skip
+    account = ledger(draw(st.sampled_from([-500, 20_000, 100_000, 500_000])), **held)
+    return market, said, account, deployed, limits, locked, controls, performance
 
 
 def held_after(plan: Plan, account: LedgerState) -> dict[str, int]:
@@ -87,6 +82,7 @@ def held_after(plan: Plan, account: LedgerState) -> dict[str, int]:
     return {name: account.shares.get(name, 0) + ordered.get(name, 0) for name in SYMBOLS}
 
 
+@settings(max_examples=300)
 @given(inputs())
 def test_after_all_rules_the_basket_satisfies_every_limit_at_once(given_inputs: Inputs) -> None:
     market, _, account, _, limits, locked, controls, performance = given_inputs
@@ -130,6 +126,7 @@ def test_after_all_rules_the_basket_satisfies_every_limit_at_once(given_inputs: 
     assert not entered or len(held) <= limits.max_positions
 
 
+@settings(max_examples=300)
 @given(inputs())
 def test_no_rule_sells_more_or_buys_what_was_not_wanted(given_inputs: Inputs) -> None:
     market, said, account, deployed, limits, locked, controls, performance = given_inputs
