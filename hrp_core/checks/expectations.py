@@ -1,43 +1,46 @@
-"""The declared schema of a table as a Great Expectations suite: keys, ranges, values that must be there.
+"""The declared schema of a table as Great Expectations: keys, ranges, texts that must not be empty.
 
-What belongs here: the one place where ranges of columns are declared, and running a suite on a frame. The
-library takes five seconds to import and is imported on first use alone; context and suites live as long as
-the process.
+What belongs here: the one place where ranges of columns are declared, and holding rows to them. Types and
+NOT NULL are held by the database itself. The library takes five seconds to import and 7 ms an expectation: it
+is imported on first use alone, and judges cells (one row a value) so that three expectations do for all.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib import import_module
+from math import inf, nextafter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hrp_core.checks.claims import Finding, Rows
 from hrp_core.errors import DataError
 from hrp_core.store import ColumnType, Table, table
 
-# Lowest and highest value, and whether the lowest itself is allowed. NULL is always in range: whether a value
-# must be there is said by the declaration of the table.
-RANGES: Mapping[str, Mapping[str, tuple[float | None, float | None, bool]]] = {
+_POSITIVE = nextafter(0.0, 1.0)
+
+# Lowest and highest value, both included. NULL is always in range: whether a value must be there is said by
+# the declaration of the table.
+RANGES: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "prices": {
-        **dict.fromkeys(("open", "high", "low", "close", "split_factor"), (0.0, None, False)),
-        **dict.fromkeys(("volume", "dividend"), (0.0, None, True)),
+        **dict.fromkeys(("open", "high", "low", "close", "split_factor"), (_POSITIVE, inf)),
+        **dict.fromkeys(("volume", "dividend"), (0.0, inf)),
     },
     "features": {
-        **dict.fromkeys(("ret_1", "ret_5", "ret_21", "ret_63", "ret_252"), (-1.0, None, True)),
-        **dict.fromkeys(("vol_21", "vol_63", "adv_20"), (0.0, None, True)),
-        "rsi_14": (0.0, 100.0, True),
-        **{
-            column.name: (0.0, 1.0, True)
-            for column in table("features").columns
-            if column.name.endswith("_rank")
-        },
+        **dict.fromkeys(("ret_1", "ret_5", "ret_21", "ret_63", "ret_252"), (-1.0, inf)),
+        **dict.fromkeys(("vol_21", "vol_63", "adv_20"), (0.0, inf)),
+        "rsi_14": (0.0, 100.0),
+        **{column.name: (0.0, 1.0) for column in table("features").columns if column.name.endswith("_rank")},
     },
-    "predictions": {"rank": (1.0, None, True)},
+    "predictions": {"rank": (1.0, inf)},
 }
-# (column, column that must not exceed it)
+# Columns of which the first must not be below the second.
 ORDERED: Mapping[str, tuple[tuple[str, str], ...]] = {"prices": (("high", "low"),)}
+# A backfill of many sessions is judged in parts, to bound the memory.
+_CELLS_AT_ONCE = 500_000
+_UNEXPECTED = ["column", "value", "low", "high"]
 
 
 def import_expectations() -> Any:
@@ -49,61 +52,87 @@ def matches_declaration(name: str) -> Callable[[Rows], Mapping[date, Finding]]:
     """Return the judgement that the rows of a table keep to its declaration."""
 
     def judge(rows: Rows) -> dict[date, Finding]:
-        frame = pd.concat(
-            [rows.at(name, session) for session in rows.sessions if len(rows.at(name, session))]
-            or [pd.DataFrame(columns=list(table(name).column_names))],
-            ignore_index=True,
-        )
-        if frame.empty:
-            return {session: Finding(False, "no rows", 0.0) for session in rows.sessions}
-        broken = unexpected_rows(table(name), frame)
-        by_session = {day: part.drop(columns="session") for day, part in broken.groupby("session")}
+        present = [rows.at(name, session) for session in rows.sessions if len(rows.at(name, session))]
+        broken: dict[object, pd.DataFrame] = {}
+        if present:
+            bad = unexpected_cells(table(name), present)
+            broken = {day: part.drop(columns="session") for day, part in bad.groupby("session")}
         found: dict[date, Finding] = {}
         for session in rows.sessions:
-            count, bad = len(rows.at(name, session)), by_session.get(session)
-            if bad is None:
-                found[session] = Finding(count > 0, f"{count} rows as declared" if count else "no rows", 0.0)
+            count, cells = len(rows.at(name, session)), broken.get(session)
+            if not count:
+                found[session] = Finding(False, "no rows", 0.0)
+            elif cells is None:
+                found[session] = Finding(True, f"{count} rows as declared", 0.0)
             else:
-                rules = ", ".join(sorted(bad["rule"].unique())[:3])
-                found[session] = Finding(False, f"{len(bad)} values break {rules}", float(len(bad)), bad)
+                columns = ", ".join(sorted(cells["column"].unique())[:3])
+                observed = f"{len(cells)} values of {columns} break the declaration"
+                found[session] = Finding(False, observed, float(len(cells)), cells)
         return found
 
     return judge
 
 
-def unexpected_rows(declared: Table, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the values of `frame` that break the declaration: the key, session first, then rule and value.
+def unexpected_cells(declared: Table, frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the values that break the declaration: key, column, value, and the range it should be in.
 
     Args:
         declared: whose declaration.
-        frame: its rows, all columns.
+        frames: its rows, all columns, by session.
     """
-    key = list(declared.key)
-    outcome = (
-        _definition()
-        .get_batch(batch_parameters={"dataframe": frame})
-        .validate(
-            _suite(declared.name),
-            result_format={"result_format": "COMPLETE", "unexpected_index_column_names": key},
+    keys = [*declared.key, "column"]
+    found: list[pd.DataFrame] = []
+    for cells in _parts(declared, frames):
+        outcome = (
+            _definition()
+            .get_batch(batch_parameters={"dataframe": cells})
+            .validate(_suite(declared.key), result_format={"result_format": "COMPLETE"})
         )
+        for result in outcome.results:
+            if result.success:
+                continue
+            places = result.result.get("unexpected_index_list")
+            if places is None:
+                raise DataError(
+                    f"{declared.name} could not be judged: {result.exception_info}; the library names no "
+                    "rows, so nothing is known about them"
+                )
+            found.append(cells.loc[places])
+    if not found:
+        return pd.DataFrame(columns=[*declared.key, *_UNEXPECTED])
+    return pd.concat(found).drop_duplicates()[[*keys, *_UNEXPECTED[1:]]].reset_index(drop=True)
+
+
+def _parts(declared: Table, frames: Sequence[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    part: list[pd.DataFrame] = []
+    for frame in frames:
+        cells = _cells(declared, frame)
+        if part and sum(map(len, part)) + len(cells) > _CELLS_AT_ONCE:
+            yield pd.concat(part, ignore_index=True)
+            part = []
+        part.append(cells)
+    yield pd.concat(part, ignore_index=True)
+
+
+def _cells(declared: Table, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a value that has a range: the row's key, the column, the value, lowest and highest."""
+    count = len(frame)
+    bounded = {
+        name: (frame[name].to_numpy(dtype=float, na_value=np.nan), np.full(count, low), np.full(count, high))
+        for name, (low, high) in RANGES.get(declared.name, {}).items()
+    }
+    for upper, lower in ORDERED.get(declared.name, ()):
+        high, low = frame[upper].to_numpy(dtype=float), frame[lower].to_numpy(dtype=float)
+        bounded[f"{upper} above {lower}"] = high, low, np.full(count, inf)
+    for column in declared.columns:
+        if column.type is ColumnType.TEXT and not column.nullable and column.name not in declared.key:
+            lengths = frame[column.name].str.len().to_numpy(dtype=float)
+            bounded[f"length of {column.name}"] = lengths, np.ones(count), np.full(count, inf)
+    cells = {name: np.tile(frame[name].to_numpy(dtype=object), len(bounded)) for name in declared.key}
+    values, lows, highs = (np.concatenate(parts) for parts in zip(*bounded.values(), strict=True))
+    return pd.DataFrame(
+        {**cells, "column": np.repeat(list(bounded), count), "value": values, "low": lows, "high": highs}
     )
-    found: list[dict[str, object]] = []
-    for result in outcome.results:
-        if result.success:
-            continue
-        config = result.expectation_config
-        rule = f"{config.type} {config.kwargs.get('column') or config.kwargs.get('column_A') or ''}".strip()
-        places = result.result.get("unexpected_index_list")
-        if places is None:
-            raise DataError(
-                f"{rule} of {declared.name} could not be judged: {result.exception_info}; the library "
-                "gives no rows for it, so nothing is known about them"
-            )
-        for place in places:
-            where = {name: place[name] for name in key}
-            value = ", ".join(f"{name}={item}" for name, item in place.items() if name not in key)
-            found.append({**where, "rule": rule.removeprefix("expect_"), "value": value})
-    return pd.DataFrame(found, columns=[*key, "rule", "value"])
 
 
 @lru_cache(maxsize=1)
@@ -113,30 +142,16 @@ def _definition() -> Any:
     context = library.get_context(mode="ephemeral")
     context.variables.progress_bars = base.ProgressBarsConfig(globally=False)
     source = context.data_sources.add_pandas("stored")
-    return source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
+    return source.add_dataframe_asset("cells").add_batch_definition_whole_dataframe("all")
 
 
-@cache
-def _suite(name: str) -> Any:
+@lru_cache
+def _suite(key: tuple[str, ...]) -> Any:
     library = import_expectations()
-    rules, declared = import_module("great_expectations.expectations"), table(name)
-    suite = library.ExpectationSuite(name)
-    suite.add_expectation(rules.ExpectCompoundColumnsToBeUnique(column_list=list(declared.key)))
-    for column in declared.columns:
-        if not column.nullable and column.name not in declared.key:
-            suite.add_expectation(rules.ExpectColumnValuesToNotBeNull(column=column.name))
-            if column.type is ColumnType.TEXT:
-                suite.add_expectation(
-                    rules.ExpectColumnValueLengthsToBeBetween(column=column.name, min_value=1)
-                )
-        if column.name in RANGES.get(name, {}):
-            low, high, inclusive = RANGES[name][column.name]
-            suite.add_expectation(
-                rules.ExpectColumnValuesToBeBetween(
-                    column=column.name, min_value=low, max_value=high, strict_min=not inclusive
-                )
-            )
-    for upper, lower in ORDERED.get(name, ()):
+    rules = import_module("great_expectations.expectations")
+    suite = library.ExpectationSuite(" ".join(key))
+    suite.add_expectation(rules.ExpectCompoundColumnsToBeUnique(column_list=[*key, "column"]))
+    for upper, lower in (("value", "low"), ("high", "value")):
         suite.add_expectation(
             rules.ExpectColumnPairValuesAToBeGreaterThanB(
                 column_A=upper, column_B=lower, or_equal=True, ignore_row_if="either_value_is_missing"

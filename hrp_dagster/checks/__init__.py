@@ -12,6 +12,7 @@ import dagster as dg
 import pandas as pd
 
 from hrp_core.checks import CLAIMS, Checked, CheckLimits, Claim, Severity, refuse_blocking, run_checks
+from hrp_core.store import Store
 from hrp_dagster.metadata import preview
 from hrp_dagster.partitions import session_partitions
 from hrp_dagster.resources.platform import Platform
@@ -32,9 +33,11 @@ def build_checks(asset: str) -> dg.AssetChecksDefinition:
     )
     def checks(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
         sessions = [date.fromisoformat(key) for key in context.op_execution_context.partition_keys]
-        limits = CheckLimits.from_settings(platform.settings())
-        now = platform.clock().now()
-        checked = run_checks(platform.store(), asset, sessions, limits, run_id=context.run.run_id, now=now)
+        # Reading the settings takes 10 ms: once, not for each thing made of them.
+        settings = platform.settings()
+        limits, store = CheckLimits.from_settings(settings), Store(settings.database_path)
+        now = settings.clock().now()
+        checked = run_checks(store, asset, sessions, limits, run_id=context.run.run_id, now=now)
         for item in checked:
             yield _result(item, limits)
         # Our own error names what was observed; Dagster's would only name the check.

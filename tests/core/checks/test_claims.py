@@ -90,7 +90,14 @@ def test_a_price_outside_its_range_is_named(store: Store) -> None:
     prices(store, {**closes(), "BBB": -1.0})
     finding = found(store, "prices")["prices_match_their_schema"]
     assert (finding.passed, finding.value) == (False, 1.0)
-    assert finding.offending[["symbol", "value"]].to_numpy().tolist() == [["BBB", "close=-1.0"]]
+    assert finding.offending[["symbol", "column", "value"]].to_numpy().tolist() == [["BBB", "close", -1.0]]
+
+
+def test_a_high_below_the_low_is_named(store: Store) -> None:
+    universe(store)
+    prices(store, closes(), high=10.0, low=11.0)
+    finding = found(store, "prices")["prices_match_their_schema"]
+    assert set(finding.offending["column"]) == {"high above low"}
 
 
 def test_a_name_of_yesterday_without_a_price_is_missing(store: Store) -> None:
