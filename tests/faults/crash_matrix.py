@@ -90,8 +90,13 @@ class Outcome:
 
 
 def play(seed: int) -> Outcome:
+    """Play the schedule of a seed."""
+    return play_schedule(schedule_of(seed))
+
+
+def play_schedule(schedule: Schedule) -> Outcome:
     """Play one schedule on a desk of its own and judge what it left behind."""
-    outcome = Outcome(schedule_of(seed))
+    outcome = Outcome(schedule)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="crash-") as folder, open_desk(Path(folder)) as desk:
         try:
@@ -383,7 +388,11 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=3)
     chosen = parser.parse_args()
     with ProcessPoolExecutor(chosen.workers) as pool:
-        outcomes = list(pool.map(play, range(chosen.first, chosen.first + chosen.schedules)))
+        outcomes: list[Outcome] = []
+        for outcome in pool.map(play, range(chosen.first, chosen.first + chosen.schedules)):
+            outcomes.append(outcome)
+            if outcome.violations or len(outcomes) % 100 == 0:
+                sys.stderr.write(f"{len(outcomes)} played, {outcome.violations or 'going on'}\n")
     sys.stdout.write(summary(outcomes) + "\n")
     return int(any(outcome.violations for outcome in outcomes))
 

@@ -24,6 +24,8 @@ WHEN_FILLING = ("partial_fill", "split_fill", "unset_commission")
 MESSAGE_FAULTS = ("omit", "duplicate", "reorder", "delay", "drop_message")
 MESSAGES = ("openOrder", "orderStatus", "execDetails", "commissionReport")
 REQUEST_FAULTS = ("missing_end", "lying_end", "silence", "half_open")
+HIDDEN: Fault = ("lying_end", {"request": "allOpenOrders", "count": 0})
+"""No open order is listed, for as long as the run asks."""
 REQUESTS = ("allOpenOrders", "completedOrders", "executions", "positions")
 
 EVENING = "evening"  # killed, and run again half an hour later
@@ -75,6 +77,9 @@ def schedule_of(seed: int) -> Schedule:
     statement = draw.randint(2, 8) if draw.random() < 0.1 else 0
     takeover = draw.choice(TAKEOVERS) if kind == SUSPENDED else ""
     resume_faults = (_lie(draw),) if draw.random() < 0.35 else ()
+    # The order has left and nobody has heard of it: here a list that leaves it out invites a second one.
+    if first is not None and first[0] in ("after place", "before record") and draw.random() < 0.3:
+        resume_faults = (HIDDEN,)
     return Schedule(seed, kind, (first, second), statement, tuple(faults), resume_faults, takeover)
 
 
@@ -102,7 +107,8 @@ def _fault(draw: random.Random) -> Fault:
 def _lie(draw: random.Random) -> Fault:
     """Return what a broker does to the run that asks it what became of everything."""
     if draw.random() < 0.6:
-        return draw.choice((*REQUEST_FAULTS, "lying_end")), {"request": draw.choice(REQUESTS)}
+        name = draw.choice((*REQUEST_FAULTS, "lying_end"))
+        return name, {"request": draw.choice(REQUESTS), "count": draw.randint(0, 2)}
     return draw.choice(
         (("lose_request", {}), ("drop_before_ack", {}), ("half_open", {"request": "placeOrder"}))
     )

@@ -2,8 +2,8 @@
 
 import pytest
 from crash_child import BOUNDARIES
-from crash_matrix import Outcome, play, summary
-from crash_schedule import KINDS, TAKEOVERS, schedule_of
+from crash_matrix import Outcome, play, play_schedule, summary
+from crash_schedule import EVENING, HIDDEN, KINDS, MIDNIGHT, TAKEOVERS, Schedule, schedule_of
 
 SEEDS = range(26)
 
@@ -28,6 +28,16 @@ def test_an_older_journal_put_back_stops_everything_and_names_what_the_broker_kn
     outcome = play(seed)
     assert outcome.violations == [], str(outcome.schedule)
     assert outcome.stopped
+
+
+@pytest.mark.slow
+@pytest.mark.undecodable
+@pytest.mark.parametrize("kind", [EVENING, MIDNIGHT])
+def test_an_order_that_the_broker_hides_from_the_resume_is_not_sent_again(kind: str) -> None:
+    outcome = play_schedule(Schedule(0, kind, (("after place", 2), None), 0, (), (HIDDEN,)))
+    assert outcome.violations == []
+    assert outcome.same_evening
+    assert outcome.on_target
 
 
 def test_the_slice_kills_at_every_boundary_in_every_kind_of_schedule() -> None:
