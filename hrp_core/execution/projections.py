@@ -17,6 +17,7 @@ from hrp_core.errors import JournalError
 from hrp_core.execution.bookkeeping import OFFICIAL_CLOSE
 from hrp_core.execution.projection_tables import EXECUTED_TRADES, LIVE_POSITIONS, STRATEGY_POSITIONS
 from hrp_core.ledger.book import Book, BookFold, FillPart, fold_book
+from hrp_core.ledger.commissions import held_commissions
 from hrp_core.ledger.frames import (
     fills_frame,
     live_positions_frame,
@@ -166,6 +167,28 @@ def rebuild(
     )
 
 
+def replace_account_rows(
+    connection: DuckDBPyConnection, declared: Table, frame: pd.DataFrame, mode: str, account: str
+) -> None:
+    """Replace all rows of one account in a table of `projection_tables`, in the caller's transaction.
+
+    Raises:
+        JournalError: a row is there twice; nothing was stored.
+        DataError: the frame does not fit the declared columns.
+    """
+    repeated = frame.loc[frame.duplicated(list(declared.key)), list(declared.key)]
+    if len(repeated):
+        raise JournalError(
+            f"the journal gives {declared.name} the row {tuple(repeated.iloc[0])} twice; nothing was stored. "
+            "Compare its executions with the broker's statement"
+        )
+    incoming = to_arrow(declared, frame)
+    connection.execute(f"DELETE FROM {declared.name} WHERE mode = ? AND account = ?", [mode, account])
+    connection.register(_INCOMING, incoming)
+    connection.execute(f"INSERT INTO {declared.name} BY NAME SELECT * FROM {_INCOMING}")
+    connection.unregister(_INCOMING)
+
+
 def _read_facts(journal: Journal) -> _Facts:
     mode, account = journal.binding()
     flows, executions = journal.cash_flows(), journal.book_executions()
@@ -267,11 +290,18 @@ def _project_book(connection: DuckDBPyConnection, facts: _Facts, calendar: Calen
     perm_ids = {item.exec_id: item.perm_id for item in facts.executions}
     frames = {
         EXECUTED_TRADES: trades_frame(book, facts.sent, perm_ids, **owner),
-        LIVE_POSITIONS: live_positions_frame(book, marks, as_of=as_of, updated_at=updated_at, **owner),
+        LIVE_POSITIONS: live_positions_frame(
+            book,
+            marks,
+            as_of=as_of,
+            updated_at=updated_at,
+            commissions=held_commissions(facts.executions),
+            **owner,
+        ),
         STRATEGY_POSITIONS: strategy_positions_frame(book, as_of=as_of, updated_at=updated_at, **owner),
     }
     for declared, frame in frames.items():
-        _replace(connection, declared, frame, facts)
+        replace_account_rows(connection, declared, frame, facts.mode, facts.account)
     return {declared.name: len(frame) for declared, frame in frames.items()}
 
 
@@ -315,23 +345,6 @@ def _stored_sessions(connection: DuckDBPyConnection, declared: Table) -> set[dat
     if not stored_columns(connection, declared.name):
         return set()
     return {day for (day,) in connection.execute(f"SELECT DISTINCT session FROM {declared.name}").fetchall()}
-
-
-def _replace(connection: DuckDBPyConnection, declared: Table, frame: pd.DataFrame, facts: _Facts) -> None:
-    """Replace the rows of this journal's account."""
-    repeated = frame.loc[frame.duplicated(list(declared.key)), list(declared.key)]
-    if len(repeated):
-        raise JournalError(
-            f"the journal gives {declared.name} the row {tuple(repeated.iloc[0])} twice; nothing was stored. "
-            "Compare its executions with the broker's statement"
-        )
-    incoming = to_arrow(declared, frame)
-    connection.execute(
-        f"DELETE FROM {declared.name} WHERE mode = ? AND account = ?", [facts.mode, facts.account]
-    )
-    connection.register(_INCOMING, incoming)
-    connection.execute(f"INSERT INTO {declared.name} BY NAME SELECT * FROM {_INCOMING}")
-    connection.unregister(_INCOMING)
 
 
 def _day(item: Execution) -> date:

@@ -1,7 +1,7 @@
 """One SELECT of anybody's, on the stored data and on nothing else.
 
-What belongs here: the fences around SQL that we did not write: read-only connection, no files, no network, one
-statement, bounded rows, time and memory. What does not: our own reads (`reading`).
+What belongs here: the fences around SQL that we did not write: read-only connection, no files, no network,
+one statement, bounded rows, time and memory. What does not: our own reads (`reading`).
 """
 
 import logging
@@ -56,8 +56,8 @@ def query_readonly(
         timeout: longest time in seconds.
 
     Returns:
-        The rows; DECIMAL as Decimal, DATE as datetime.date, TIMESTAMPTZ in New York time. ``attrs["truncated"]``
-        is True, and a warning is logged, when there are more than `limit` rows: the rest was left out.
+        The rows; DECIMAL as Decimal, DATE as datetime.date, TIMESTAMPTZ in New York time. When there are more
+        than `limit`, the rest is left out, ``attrs["truncated"]`` is True and a warning is logged.
 
     Raises:
         RefusedError: it is not exactly one SELECT, or it reaches for a file, the network or an extension.
