@@ -6,7 +6,7 @@ themselves (`hrp_core.ledger`). The journal decides; whatever is stored and it d
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import pandas as pd
@@ -110,6 +110,39 @@ def project_book(store: Store, journal: Journal, calendar: Calendar | None = Non
     facts = _read_facts(journal)
     with store.write() as connection:
         return _project_book(connection, facts, calendar or nyse())
+
+
+def positions_as_of(
+    store: Store, journal: Journal, day: date, calendar: Calendar | None = None
+) -> pd.DataFrame:
+    """Return what `live_positions` held after `day`, from the journal, at that session's official closes.
+
+    Args:
+        store: migrated; prices are read from it.
+        journal: bound to an account.
+        day: any day; executions after it are left out, and its session is the last one up to it.
+        calendar: default the New York Stock Exchange.
+
+    Raises:
+        NotReadyError: the journal was never bound to an account, or the database was not migrated.
+    """
+    calendar = calendar or nyse()
+    facts = _read_facts(journal)
+    executions = [item for item in facts.executions if _day(item) <= day]
+    book = fold_book(facts.flows, executions, facts.allocations, through=day)
+    session = calendar.offset(calendar.next_session_from(day + timedelta(days=1)), -1)
+    with store.read() as connection:
+        priced = bool(stored_columns(connection, table("prices").name))
+        marks = _marks(connection, sorted(book.holdings), session, session) if priced else {}
+    return live_positions_frame(
+        book,
+        marks.get(session, {}),
+        as_of=session,
+        updated_at=calendar.close(session),
+        mode=facts.mode,
+        account=facts.account,
+        commissions=held_commissions(executions),
+    )
 
 
 def rebuild(
