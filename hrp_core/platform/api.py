@@ -74,33 +74,39 @@ class PlatformAPI:
 
     Args:
         settings: default: read from the environment.
+        clock: default: the one of the mode.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
         self._settings = settings or Settings()
+        self._clock = clock or self._settings.clock()
+        self._journal = Journal(self._settings.journal_path)
+        self._store: Store | None = None
 
     @property
     def settings(self) -> Settings:
         """The settings of the installation."""
         return self._settings
 
-    @cached_property
+    @property
     def clock(self) -> Clock:
         """The clock of the mode: the simulated gateway's in sim, the wall clock otherwise."""
-        return self._settings.clock()
+        return self._clock
 
-    @cached_property
+    @property
     def journal(self) -> Journal:
         """The order journal."""
-        return Journal(self._settings.journal_path)
+        return self._journal
 
-    @cached_property
+    @property
     def store(self) -> Store:
         """The database, with the newest schema."""
-        store = Store(self._settings.database_path)
-        if status(store).pending:
-            migrate(store)
-        return store
+        if self._store is None:
+            store = Store(self._settings.database_path)
+            if status(store).pending:
+                migrate(store)
+            self._store = store
+        return self._store
 
     @cached_property
     def registry(self) -> ModelRegistry:

@@ -4,9 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from click.testing import Result
 from desk import FIRST, Desk
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from hrp_core.calendar import nyse
 from hrp_core.errors import HrpError

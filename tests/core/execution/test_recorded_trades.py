@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from order_support import BentBroker, E, F, at, freeze, manager, planned, sync
 
-from hrp_core.calendar import Clock
 from hrp_core.errors import NotReadyError, RefusedError
 from hrp_core.execution import Order, OrderSide
 from hrp_core.execution.broker import BrokerPosition, BrokerSnapshot
@@ -22,17 +21,9 @@ PERM_ID = 777
 TRADED_AT = at(E, "15:00")
 
 
-class PlatformAt(PlatformAPI):
-    """The facade on the clock of the in-process broker, which writes no clock file."""
-
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        super().__init__(settings)
-        self.clock = clock
-
-
 @pytest.fixture
 def api(broker: BentBroker, tmp_path: Path) -> Iterator[PlatformAPI]:
-    made = PlatformAt(Settings(home=tmp_path), broker)
+    made = PlatformAPI(Settings(home=tmp_path), clock=broker)
     yield made
     made.journal.close()
 
@@ -142,7 +133,7 @@ def test_a_trade_that_cannot_be_placed_is_refused(
     broker.bend = holding("MSFT", 30)
     look(broker, api)
     with pytest.raises(RefusedError, match=says):
-        api.record_trade(elsewhere(**changes), Decimal(217))
+        api.record_trade(elsewhere(30, "MSFT", **changes), Decimal(217))
     assert len(api.journal.executions()) == 1
 
 
