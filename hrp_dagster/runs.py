@@ -11,10 +11,13 @@ from datetime import date
 from functools import lru_cache
 
 import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError  # not exported
 
+from hrp_core.errors import RefusedError
 from hrp_core.settings import Settings
 from hrp_dagster.definitions import build_defs
 from hrp_dagster.partitions import KEY_FORMAT
+from hrp_dagster.resources.platform import Platform
 
 _LOCATION_TAG = {".dagster/repository": "__repository__@hrp_dagster.definitions"}
 _open_instance: ContextVar[dg.DagsterInstance | None] = ContextVar("open_instance", default=None)
@@ -35,9 +38,22 @@ class JobRun:
     metadata: Mapping[str, Mapping[str, object]]
 
 
-@lru_cache(maxsize=4)
-def _definitions(settings_json: str) -> dg.Definitions:
-    return build_defs(Settings.model_validate_json(settings_json))
+@lru_cache(maxsize=8)
+def _definitions(
+    settings_json: str, dry_run: bool | None = None, auto_rollback: bool | None = None
+) -> dg.Definitions:
+    settings = Settings.model_validate_json(settings_json)
+    if dry_run is None and auto_rollback is None:
+        return build_defs(settings)
+    platform = Platform(home=str(settings.home), dry_run=dry_run, auto_rollback=auto_rollback)
+    return build_defs(settings, platform=platform)
+
+
+def job_assets(settings: Settings, name: str) -> list[str]:
+    """Return the assets that a job materializes, in the order in which they run."""
+    layer = _definitions(settings.model_dump_json()).resolve_job_def(name).asset_layer
+    selected = layer.selected_asset_keys
+    return [key.path[-1] for key in layer.asset_graph.toposorted_asset_keys if key in selected]
 
 
 @contextmanager
@@ -67,6 +83,8 @@ def run_job(
     only: Sequence[str] | None = None,
     config: Mapping[str, Mapping[str, object]] | None = None,
     definitions: dg.Definitions | None = None,
+    dry_run: bool | None = None,
+    auto_rollback: bool | None = None,
 ) -> JobRun:
     """Run a job and wait for it.
 
@@ -78,9 +96,12 @@ def run_job(
         only: run these assets of the job alone, without their checks.
         config: configuration by asset.
         definitions: default: those of `settings`.
+        dry_run: overrides HRP_DRY_RUN for this run.
+        auto_rollback: overrides HRP_AUTO_ROLLBACK for this run.
 
     Raises:
         HrpError: what a step raised, unchanged.
+        RefusedError: a blocking check failed.
     """
     key = None if session is None else session.strftime(KEY_FORMAT)
     run_tags = dict(_LOCATION_TAG)
@@ -88,21 +109,28 @@ def run_job(
         run_tags["dagster/asset_partition_range_start"] = key
         run_tags["dagster/asset_partition_range_end"] = through.strftime(KEY_FORMAT)
         key = None
-    job = (definitions or _definitions(settings.model_dump_json())).resolve_job_def(name)
+    if definitions is None:
+        definitions = _definitions(settings.model_dump_json(), dry_run, auto_rollback)
+    job = definitions.resolve_job_def(name)
     if only is not None:
         job = job.get_subset(
             asset_selection={dg.AssetKey(asset) for asset in only}, asset_check_selection=set()
         )
     with keeping_instance() as instance:
-        result = job.execute_in_process(
-            instance=instance,
-            partition_key=key,
-            tags=run_tags,
-            run_config={
-                **_QUIET,
-                "ops": {asset: {"config": values} for asset, values in (config or {}).items()},
-            },
-        )
+        try:
+            result = job.execute_in_process(
+                instance=instance,
+                partition_key=key,
+                tags=run_tags,
+                run_config={
+                    **_QUIET,
+                    "ops": {asset: {"config": values} for asset, values in (config or {}).items()},
+                },
+            )
+        except DagsterAssetCheckFailedError as error:
+            raise RefusedError(
+                f"a blocking check stopped {name} of {key}: {error}; its offending rows are in the Dagster UI"
+            ) from error
     metadata: dict[str, dict[str, object]] = {}
     for event in result.get_asset_materialization_events():
         materialization = event.step_materialization_data.materialization

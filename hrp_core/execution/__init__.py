@@ -1,7 +1,7 @@
 """Execution: the broker, the order manager, and the agreement between ledger and broker.
 
 What belongs here: everything between a frozen plan and the account. The names of the public contract are
-importable from this package; the IBKR adapter is loaded when it is first asked for.
+importable from this package; the IBKR adapter and the tracker are loaded when they are first asked for.
 """
 
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from hrp_core.execution.orders import Order, OrderSide, OrderStatus, OrderType
 if TYPE_CHECKING:
     from hrp_core.execution.config import BrokerConfig
     from hrp_core.execution.ibkr import IBKRBroker
+    from hrp_core.execution.positions import Position, PositionTracker
 
 __all__ = [
     "BrokerConfig",
@@ -21,6 +22,8 @@ __all__ = [
     "OrderSide",
     "OrderStatus",
     "OrderType",
+    "Position",
+    "PositionTracker",
     "SubmitReport",
 ]
 
@@ -34,4 +37,8 @@ def __getattr__(name: str) -> object:
         from hrp_core.execution.ibkr import IBKRBroker
 
         return IBKRBroker
+    if name in ("Position", "PositionTracker"):
+        from hrp_core.execution import positions
+
+        return getattr(positions, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

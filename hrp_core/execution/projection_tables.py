@@ -50,7 +50,7 @@ LIVE_POSITIONS = Table(
         _ENTRY,
         Column("current_price", ColumnType.PRICE, "Official close of as_of_date; null without one.", True),
         Column("market_value", ColumnType.CASH, "quantity * current_price, USD.", True),
-        Column("cost_basis", ColumnType.CASH, "quantity * entry_price, USD."),
+        Column("cost_basis", ColumnType.CASH, "quantity * entry_price + commissions paid for it, USD."),
         Column("unrealized_pnl", ColumnType.CASH, "market_value - cost_basis, USD.", True),
         Column("unrealized_pnl_pct", ColumnType.DOUBLE, "Of the cost basis; 0.1 = ten percent.", True),
         Column("hypothesis_id", ColumnType.TEXT, "The only strategy that holds it; else null.", True),

@@ -6,7 +6,7 @@ themselves (`hrp_core.ledger`). The journal decides; whatever is stored and it d
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import pandas as pd
@@ -17,6 +17,7 @@ from hrp_core.errors import JournalError
 from hrp_core.execution.bookkeeping import OFFICIAL_CLOSE
 from hrp_core.execution.projection_tables import EXECUTED_TRADES, LIVE_POSITIONS, STRATEGY_POSITIONS
 from hrp_core.ledger.book import Book, BookFold, fold_book, in_order, session_of
+from hrp_core.ledger.commissions import held_commissions
 from hrp_core.ledger.frames import (
     fills_frame,
     live_positions_frame,
@@ -120,6 +121,39 @@ def project_book(store: Store, journal: Journal, calendar: Calendar | None = Non
         return _project_book(connection, facts, calendar or nyse())
 
 
+def positions_as_of(
+    store: Store, journal: Journal, day: date, calendar: Calendar | None = None
+) -> pd.DataFrame:
+    """Return what `live_positions` held after `day`, from the journal, at that session's official closes.
+
+    Args:
+        store: migrated; prices are read from it.
+        journal: bound to an account.
+        day: any day; executions after it are left out, and its session is the last one up to it.
+        calendar: default the New York Stock Exchange.
+
+    Raises:
+        NotReadyError: the journal was never bound to an account, or the database was not migrated.
+    """
+    calendar = calendar or nyse()
+    facts = _read_facts(journal)
+    executions = [item for item in facts.executions if session_of(item) <= day]
+    book = fold_book(facts.flows, executions, facts.allocations, through=day)
+    session = calendar.offset(calendar.next_session_from(day + timedelta(days=1)), -1)
+    with store.read() as connection:
+        priced = bool(stored_columns(connection, table("prices").name))
+        marks = _marks(connection, sorted(book.holdings), session, session) if priced else {}
+    return live_positions_frame(
+        book,
+        marks.get(session, {}),
+        as_of=session,
+        updated_at=calendar.close(session),
+        mode=facts.mode,
+        account=facts.account,
+        commissions=held_commissions(executions),
+    )
+
+
 def rebuild(
     store: Store, journal: Journal, now: datetime, *, run_id: str, calendar: Calendar | None = None
 ) -> Rebuilt:
@@ -173,6 +207,28 @@ def rebuild(
         last=booked[-1] if booked else None,
         emptied=tuple(emptied),
     )
+
+
+def replace_account_rows(
+    connection: DuckDBPyConnection, declared: Table, frame: pd.DataFrame, mode: str, account: str
+) -> None:
+    """Replace all rows of one account in a table of `projection_tables`, in the caller's transaction.
+
+    Raises:
+        JournalError: a row is there twice; nothing was stored.
+        DataError: the frame does not fit the declared columns.
+    """
+    repeated = frame.loc[frame.duplicated(list(declared.key)), list(declared.key)]
+    if len(repeated):
+        raise JournalError(
+            f"the journal gives {declared.name} the row {tuple(repeated.iloc[0])} twice; nothing was stored. "
+            "Compare its executions with the broker's statement"
+        )
+    incoming = to_arrow(declared, frame)
+    connection.execute(f"DELETE FROM {declared.name} WHERE mode = ? AND account = ?", [mode, account])
+    connection.register(_INCOMING, incoming)
+    connection.execute(f"INSERT INTO {declared.name} BY NAME SELECT * FROM {_INCOMING}")
+    connection.unregister(_INCOMING)
 
 
 def _read_facts(journal: Journal) -> _Facts:
@@ -264,11 +320,18 @@ def _project_book(connection: DuckDBPyConnection, facts: _Facts, calendar: Calen
     perm_ids = {item.exec_id: item.perm_id for item in facts.executions}
     frames = {
         EXECUTED_TRADES: trades_frame(book, facts.sent, perm_ids, **owner),
-        LIVE_POSITIONS: live_positions_frame(book, marks, as_of=as_of, updated_at=updated_at, **owner),
+        LIVE_POSITIONS: live_positions_frame(
+            book,
+            marks,
+            as_of=as_of,
+            updated_at=updated_at,
+            commissions=held_commissions(facts.executions),
+            **owner,
+        ),
         STRATEGY_POSITIONS: strategy_positions_frame(book, as_of=as_of, updated_at=updated_at, **owner),
     }
     for declared, frame in frames.items():
-        _replace(connection, declared, frame, facts)
+        replace_account_rows(connection, declared, frame, facts.mode, facts.account)
     return {declared.name: len(frame) for declared, frame in frames.items()}
 
 
@@ -312,20 +375,3 @@ def _stored_sessions(connection: DuckDBPyConnection, declared: Table) -> set[dat
     if not stored_columns(connection, declared.name):
         return set()
     return {day for (day,) in connection.execute(f"SELECT DISTINCT session FROM {declared.name}").fetchall()}
-
-
-def _replace(connection: DuckDBPyConnection, declared: Table, frame: pd.DataFrame, facts: _Facts) -> None:
-    """Replace the rows of this journal's account."""
-    repeated = frame.loc[frame.duplicated(list(declared.key)), list(declared.key)]
-    if len(repeated):
-        raise JournalError(
-            f"the journal gives {declared.name} the row {tuple(repeated.iloc[0])} twice; nothing was stored. "
-            "Compare its executions with the broker's statement"
-        )
-    incoming = to_arrow(declared, frame)
-    connection.execute(
-        f"DELETE FROM {declared.name} WHERE mode = ? AND account = ?", [facts.mode, facts.account]
-    )
-    connection.register(_INCOMING, incoming)
-    connection.execute(f"INSERT INTO {declared.name} BY NAME SELECT * FROM {_INCOMING}")
-    connection.unregister(_INCOMING)

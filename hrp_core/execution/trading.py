@@ -78,6 +78,11 @@ def send_session(
     """Send the frozen plan of `session` as `permit` lets it.
 
     Args:
+        settings: lock, limits on sending, dry run.
+        journal: holds the plan.
+        connect: opens the writer's connection to the broker.
+        session: decision session D.
+        clock: the clock of the mode.
         permit: asked under the writer lock, before connecting; raises when nothing may be sent.
 
     Raises:

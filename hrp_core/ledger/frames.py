@@ -220,6 +220,7 @@ def live_positions_frame(
     updated_at: datetime | None,
     mode: str,
     account: str,
+    commissions: Mapping[str, Decimal] | None = None,
 ) -> pd.DataFrame:
     """Return the rows of `live_positions`: one per name held now. A closed name has no row.
 
@@ -230,12 +231,14 @@ def live_positions_frame(
         updated_at: newest execution or mark in it.
         mode: sim, paper or live.
         account: the account at the broker.
+        commissions: paid for the shares held, USD by symbol (`held_commissions`); part of the cost basis.
     """
     rows = []
     for symbol, holding in sorted(book.holdings.items()):
         mark = marks.get(symbol)
-        basis = to_money(holding.shares * holding.average_price)
-        pnl = None if mark is None else to_money(holding.shares * (mark - holding.average_price))
+        paid = (commissions or {}).get(symbol, Decimal(0))
+        basis = to_money(holding.shares * holding.average_price) + paid
+        pnl = None if mark is None else to_money(holding.shares * mark) - basis
         rows.append(
             {
                 "symbol": symbol,
@@ -246,7 +249,7 @@ def live_positions_frame(
                 "cost_basis": basis,
                 "unrealized_pnl": pnl,
                 "unrealized_pnl_pct": None if pnl is None else float(pnl / abs(basis)) if basis else 0.0,
-                "hypothesis_id": _sole_owner(book, symbol),
+                "hypothesis_id": sole_owner(book, symbol),
                 "as_of_date": as_of,
                 "updated_at": updated_at,
                 "mode": mode,
@@ -302,6 +305,7 @@ def _order_of(fill: FillPart, order: tuple[Attempt, Intent] | None) -> dict[str,
     }
 
 
-def _sole_owner(book: Book, symbol: str) -> str | None:
+def sole_owner(book: Book, symbol: str) -> str | None:
+    """Return the only strategy that holds a name; None when several do, or none."""
     owners = [strategy_id for strategy_id, held in book.strategies.items() if symbol in held]
     return owners[0] if len(owners) == 1 and owners[0] != EXTERNAL else None

@@ -56,8 +56,9 @@ class NavRow:
         valuation_session: execution session E, whose marks were used.
         flows: deposits less withdrawals since the previous valuation, the opening balance included.
         commissions: those reported for executions since the previous valuation.
-        daily_return: nav / (previous nav + flows) - 1: flows count as arriving before the session's trading.
-            None when there was nothing to earn a return on.
+        daily_return: (nav - flows) / previous nav - 1: flows count as arriving after the session's trading,
+            whose plan was decided without them, so that no flow moves a return. On the first valuation, and
+            after an account that was empty, nav / flows - 1; None when there was nothing to earn one on.
         drawdown: 0.1 = ten percent below the highest value so far of one dollar invested at the start.
         turnover: traded value since the previous valuation / nav.
         unreported_commissions: executions whose commission is unknown and counts as zero so far; above 0
@@ -128,8 +129,9 @@ def nav_row(
         (row.flows for row in past), Decimal(0)
     )
     fills = [fill for fill in book.fills if fill.session > since]
-    base = (past[-1].nav if past else Decimal(0)) + flows
-    daily_return = float(nav / base - 1) if base > 0 else None
+    before = past[-1].nav if past else Decimal(0)
+    earned, base = (nav - flows, before) if before > 0 else (nav, flows)
+    daily_return = float(earned / base - 1) if base > 0 else None
     return NavRow(
         session=session,
         valuation_session=valuation_session,

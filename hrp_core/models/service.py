@@ -12,11 +12,15 @@ from enum import StrEnum
 
 import pandas as pd
 
+from hrp_core.calendar import nyse
 from hrp_core.errors import HrpError, ModelError, NotReadyError
 from hrp_core.features import FEATURES, INPUT_FIELDS
 from hrp_core.market import Panel, adjusted_close, to_panel
 from hrp_core.models.dataset import available_features, build_training_set
+from hrp_core.models.drift import WINDOW
 from hrp_core.models.drift_checks import (
+    MIN_PREDICTIONS,
+    DriftCheck,
     DriftReport,
     DriftStatus,
     check_drift,
@@ -171,17 +175,31 @@ def monitor_rows(result: MonitorResult, now: datetime) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[columns].astype({"statistic": float, "threshold": float})
 
 
+def own_predictions(store: Store, name: str, version: str, start: date, end: date) -> pd.DataFrame:
+    """Return the stored predictions of one model version: session, symbol, prediction, each once.
+
+    Raises:
+        NotReadyError: predictions were never stored.
+    """
+    rows = read_table(store, table("predictions"), start=start, end=end)
+    mine = (rows["model_name"] == name) & (rows["model_version"] == version)
+    return rows.loc[mine, ["session", "symbol", "prediction"]].drop_duplicates()
+
+
 def _judge(store: Store, registry: ModelRegistry, name: str, version: str, session: date) -> DriftReport:
     try:
         reference = registry.drift_reference(name, version)
         start = prediction_start(session, reference)
         features = read_table(store, table("features"), start=history_start(session), end=session)
-        predictions = read_table(store, table("predictions"), start=start, end=session)
-        mine = (predictions["model_name"] == name) & (predictions["model_version"] == version)
+        predictions = own_predictions(store, name, version, start, session)
+        first = nyse().offset(session, 1 - WINDOW)
+        recent = int((predictions["prediction"].notna() & (predictions["session"] >= first)).sum())
+        if recent < MIN_PREDICTIONS:
+            return _too_few(session, name, version, recent)
         return check_drift(
             reference,
             features,
-            predictions.loc[mine, ["session", "symbol", "prediction"]].drop_duplicates(),
+            predictions,
             stored_closes(store, start, session),
             session=session,
             model_name=name,
@@ -190,6 +208,12 @@ def _judge(store: Store, registry: ModelRegistry, name: str, version: str, sessi
     except HrpError as error:
         _log.warning("drift of %s version %s could not be checked: %s", name, version, error)
         return failed_report(session, name, version, str(error))
+
+
+def _too_few(session: date, name: str, version: str, recent: int) -> DriftReport:
+    detail = f"{recent} predictions in the last {WINDOW} sessions, {MIN_PREDICTIONS} are needed"
+    check = DriftCheck("prediction", "prediction", DriftStatus.INSUFFICIENT, samples=recent, details=detail)
+    return DriftReport(session, name, version, (check,))
 
 
 def _overall(reports: Sequence[DriftReport]) -> MonitorStatus:

@@ -15,6 +15,7 @@ from hrp_core.store.reading import (
     select_rows,
     stored_ranges,
 )
+from hrp_core.store.readonly import query_readonly
 from hrp_core.store.slices import Before, Sessions, Slice, replace_slice
 from hrp_core.store.tables import TABLES, Column, ColumnType, Table, table
 from hrp_core.store.versions import PartitionVersion, partition_versions
@@ -37,6 +38,7 @@ __all__ = [
     "migrate",
     "newest_session",
     "partition_versions",
+    "query_readonly",
     "read_lineage",
     "read_slice",
     "read_table",

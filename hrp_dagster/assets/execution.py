@@ -10,6 +10,7 @@ import pandas as pd
 from hrp_core.execution.config import ClientRole
 from hrp_core.execution.gate_record import judge_session, verdict_frame
 from hrp_core.execution.trading import trade_session
+from hrp_core.platform.jobs import trading_result
 from hrp_dagster.assets.session_asset import requested_session, session_asset
 from hrp_dagster.resources.ibkr import IBKRResource
 from hrp_dagster.resources.platform import Platform
@@ -70,14 +71,23 @@ def orders(
         session,
         clock,
     )
-    counts = traded.orders["status"].value_counts().to_dict()
+    counts = {str(key): int(n) for key, n in traded.orders["status"].value_counts().items()}
+    report = traded.report
+    outcome = trading_result(
+        counts,
+        sent=len(report.placed),
+        dry_run=report.dry_run,
+        stopped=report.stopped,
+        skipped=report.skipped,
+    )
     return dg.Output(
         traded.orders,
         metadata={
-            "sent": len(traded.report.placed),
-            "dry_run": traded.report.dry_run,
-            "stopped_early": traded.report.stopped,
-            "skipped": list(traded.report.skipped),
-            "by_status": {str(status): int(count) for status, count in counts.items()},
+            "status": outcome.status.value,
+            "sent": len(report.placed),
+            "dry_run": report.dry_run,
+            "stopped_early": report.stopped,
+            "skipped": list(report.skipped),
+            "by_status": counts,
         },
     )

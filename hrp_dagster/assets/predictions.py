@@ -6,6 +6,8 @@ What belongs here: predictions and signals of a session. What does not: holdings
 import dagster as dg
 import pandas as pd
 
+from hrp_core.platform.jobs import predictions_result
+from hrp_core.portfolio.freshness import require_fresh_data
 from hrp_core.portfolio.stored import score_session, session_signals, signals_frame
 from hrp_dagster.assets.session_asset import requested_session, session_asset
 from hrp_dagster.resources.platform import Platform
@@ -16,15 +18,24 @@ GROUP = "predictions"
 @session_asset(group=GROUP, kinds={"python"}, deps=["universe", "features"])
 def predictions(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[pd.DataFrame]:
     """One score a strategy and name; a strategy that cannot be scored is left out and named in `errors`."""
-    session = requested_session(context, platform.clock())
-    result = score_session(platform.store(), platform.strategies(), session, platform.registry())
+    session, strategies = requested_session(context, platform.clock()), platform.strategies()
+    require_fresh_data(platform.store(), session)
+    result = score_session(platform.store(), strategies, session, platform.registry())
     for strategy_id, message in result.errors.items():
         context.log.error("%s was not scored: %s", strategy_id, message)
+    outcome = predictions_result(
+        deployed=len(strategies),
+        generated=int(result.predictions["prediction"].notna().sum()),
+        processed=int(result.predictions["strategy_id"].nunique()),
+        errors=result.errors,
+    )
     return dg.Output(
         result.predictions.assign(session=session),
         metadata={
-            "predictions": int(result.predictions["prediction"].notna().sum()),
-            "strategies": int(result.predictions["strategy_id"].nunique()),
+            "status": outcome.status.value,
+            "predictions": outcome.predictions_generated,
+            "strategies": outcome.strategies_processed,
+            "deployed": len(strategies),
             "errors": result.errors,
         },
     )

@@ -1,10 +1,14 @@
 """What every command needs: the settings, the consoles, and how results are printed."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Annotated
+from decimal import Decimal
+from numbers import Number
+from typing import Annotated, cast
 
+import pandas as pd
 import typer
 from pydantic import ValidationError
 from rich.console import Console
@@ -54,8 +58,20 @@ def parse_session(text: str) -> date:
 
 
 def print_json(value: object) -> None:
-    """Print `value` as JSON on standard output; Decimals, dates and times become strings."""
-    print(json.dumps(value, indent=2, default=str))  # noqa: T201
+    """Print `value` as JSON on standard output; Decimals, dates and times become strings, NaN null."""
+    print(json.dumps(_plain(value), indent=2, default=str, allow_nan=False))  # noqa: T201
+
+
+def _plain(value: object) -> object:
+    """Return a value in which nothing is left that JSON does not know and a reader would stumble over."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return [_plain(item) for item in cast(Sequence[object], value)]
+    if isinstance(value, Number) and not isinstance(value, int | float):  # numpy's numbers, and Decimal
+        return str(value) if isinstance(value, Decimal) else _plain(value.item())  # type: ignore[attr-defined]
+    missing = value is pd.NaT or value is pd.NA or (isinstance(value, float) and not math.isfinite(value))
+    return None if missing else value
 
 
 def print_table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, object]]) -> None:

@@ -1,6 +1,7 @@
 """`hrp status | positions | trades | orders | nav`: what is stored, as tables or JSON."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import date
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from hrp_core.errors import NotReadyError
 from hrp_core.execution.trading import session_orders
 from hrp_core.ledger.journal import Journal
+from hrp_core.platform.status import read_status
 from hrp_core.portfolio.types import Purpose
 from hrp_core.settings import Settings
 from hrp_core.store import Store, read_table, table
@@ -31,14 +33,18 @@ Rows = list[dict[str, object]]
 
 
 def status(as_json: JsonOption = False) -> None:
-    """Show mode, account, clock, the newest plan and the newest NAV."""
-    settings = load_settings()
-    current = read_status(settings)
+    """Show mode, account, clock, latch, the newest plan and NAV, and what happens next."""
+    current = asdict(read_status(load_settings()))
     if as_json:
         print_json(current)
         return
+    current["clock"] = None if current["clock"] is None else f"{current['clock']:%Y-%m-%d %H:%M} New York"
+    for name in ("newest", "orders"):
+        known = ((key, value) for key, value in current[name].items() if value is not None)
+        current[name] = ", ".join(f"{key} {value}" for key, value in known) or None
     for label, value in current.items():
-        out.print(f"{label.replace('_', ' '):<18} {'-' if value is None else value}")
+        shown = "-" if value in (None, "") else str(value)
+        out.print(f"{label.replace('_', ' '):<18} {shown}", markup=False)
 
 
 def positions(session: SessionOption = None, as_json: JsonOption = False) -> None:
@@ -75,35 +81,6 @@ def nav(as_json: JsonOption = False) -> None:
     """Show cash, market value and NAV per session."""
     settings = load_settings()
     _show(nav_rows(settings), as_json, print_nav)
-
-
-def read_status(settings: Settings) -> dict[str, object]:
-    """Return what `hrp status` shows; a part that does not exist yet is None."""
-    journal = Journal(settings.journal_path)
-    try:
-        try:
-            account = journal.binding()[1]
-        except NotReadyError:
-            account = None
-        plans = journal.plans()
-        locked = journal.locked_contracts()
-    finally:
-        journal.close()
-    newest_nav = nav_rows(settings)[-1:] or [{}]
-    try:
-        now = f"{settings.clock().now():%Y-%m-%d %H:%M} New York"
-    except NotReadyError:
-        now = None
-    return {
-        "mode": settings.mode.value,
-        "account": account,
-        "clock": now,
-        "plan": plans[-1].plan_id if plans else None,
-        "plan_status": plans[-1].status.value if plans else None,
-        "unknown_orders": len(locked),
-        "valued_at": newest_nav[0].get("valuation_session"),
-        "nav": newest_nav[0].get("nav"),
-    }
 
 
 def position_rows(settings: Settings, session: str | None = None) -> Rows:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -35,10 +36,17 @@ class Platform(dg.ConfigurableResource):
     """Settings, clock, store, journal, price source and strategies of this installation."""
 
     home: str = Field(default="", description="Overrides HRP_HOME; empty for the setting.")
+    dry_run: bool | None = Field(default=None, description="Overrides HRP_DRY_RUN.")
+    auto_rollback: bool | None = Field(default=None, description="Overrides HRP_AUTO_ROLLBACK.")
 
     def settings(self) -> Settings:
         """Return the settings, read from the environment now."""
-        return Settings(home=Path(self.home)) if self.home else Settings()
+        given: dict[str, Any] = {
+            "home": Path(self.home) if self.home else None,
+            "dry_run": self.dry_run,
+            "auto_rollback": self.auto_rollback,
+        }
+        return Settings(**{name: value for name, value in given.items() if value is not None})
 
     def clock(self) -> Clock:
         """Return the clock of the mode: the simulated gateway's in sim, the wall clock otherwise."""

@@ -7,10 +7,11 @@ import dagster as dg
 import pytest
 from desk import FIRST, Desk
 
-from hrp_core.errors import ModelError
+from hrp_core.errors import ModelError, NoPredecessorError
 from hrp_core.models.deployments import PRODUCTION
 from hrp_core.models.registry import ModelRegistry
 from hrp_core.models.tracking import Tracking, import_mlflow
+from hrp_core.platform import PlatformAPI
 from hrp_core.replay import History, check_parity
 from hrp_core.store import read_table, table
 from hrp_dagster.runs import run_job
@@ -64,6 +65,18 @@ def test_a_model_is_trained_promoted_traded_and_watched(desk: Desk) -> None:
             "SELECT count(*) FROM model_drift_checks WHERE session = ?", [third]
         ).fetchone() or (0,)
     assert count == drift["dagster/row_count"] > 10
+
+    api = PlatformAPI(settings=desk.settings)
+    found = api.check_model_drift(MODEL)
+    assert found["summary"]["total_checks"] == count
+    assert len(api.query_readonly("SELECT * FROM model_drift_checks")) == count  # looking records nothing
+    kept = api.get_model_predictions(MODEL, as_of_date=FIRST).set_index("symbol")["prediction"]
+    scored = api.predict_model(MODEL, list(kept.index), FIRST).set_index("symbol")["prediction"]
+    assert scored.to_dict() == kept.to_dict()
+    model = api.get_deployed_strategies().set_index("strategy_id").loc["HYP-2026-002"]
+    assert (model["model_version"], model["deployed_at"].date()) == (trained["version"], FIRST)
+    with pytest.raises(NoPredecessorError, match="HALT"):
+        api.rollback_deployment(MODEL, actor="me", reason="a test")
 
 
 def test_a_strategy_without_a_model_in_production_is_named_and_stops_nobody(desk: Desk) -> None:

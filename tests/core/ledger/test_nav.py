@@ -19,6 +19,7 @@ from hrp_core.portfolio.types import OrderSide
 from hrp_core.store.tables import table
 
 F = date(2022, 12, 19)  # the session after E
+NEXT = date(2022, 12, 20)
 OPENING = CashFlow("opening", FlowKind.OPENING, Decimal(100_000), E, NOW, "test")
 BUY_100 = fill("ref", 100, price="137.25", commission="1.00")
 SHARED = {"ref": OrderAllocation("i", OrderSide.BUY, 100, (("A", 60), ("B", 40)))}
@@ -60,7 +61,7 @@ def test_a_deposit_is_no_return_and_a_dividend_is() -> None:
     row = value(fold_book(flows, [BUY_100], SHARED), "140", previous, session=E, valued=F)
     assert row.nav == Decimal("150374")
     assert row.flows == 50_000
-    assert row.daily_return == pytest.approx(100 / 150_274)
+    assert row.daily_return == pytest.approx(100 / 100_274)
     assert (row.commissions, row.turnover) == (0, 0.0)
 
 
@@ -85,6 +86,25 @@ def test_a_deposit_recorded_after_its_day_was_valued_is_no_profit_of_the_next() 
     assert row.daily_return == pytest.approx(0.0)
 
 
+@pytest.mark.parametrize("amount", [30_000, -30_000, 3_000_000, -100_274])
+@pytest.mark.parametrize("mark", ["120", "140", "160"])
+def test_a_flow_of_any_size_moves_neither_the_return_nor_the_drawdown(amount: int, mark: str) -> None:
+    previous = PastNav(E, Decimal("100274"), 0.00274, Decimal(100_000))
+    kind = FlowKind.DEPOSIT if amount > 0 else FlowKind.WITHDRAWAL
+    flow = replace(OPENING, reference="f", kind=kind, amount=Decimal(amount), session=F)
+    without = value(fold_book([OPENING], [BUY_100], SHARED), mark, previous, session=E, valued=F)
+    row = value(fold_book([OPENING, flow], [BUY_100], SHARED), mark, previous, session=E, valued=F)
+    assert (row.nav, row.flows) == (without.nav + amount, amount)
+    assert (row.daily_return, row.drawdown) == (without.daily_return, without.drawdown)
+    # Nor those of the next session, which is measured against the account with the flow in it.
+    if row.nav > 0:
+        past = PastNav(F, row.nav, row.daily_return, row.flows)
+        flat = value(
+            fold_book([OPENING, flow], [BUY_100], SHARED), mark, previous, past, session=F, valued=NEXT
+        )
+        assert (flat.daily_return, flat.drawdown) == (pytest.approx(0), pytest.approx(row.drawdown))
+
+
 def test_sessions_without_a_valuation_are_made_up_for_by_the_next_one() -> None:
     deposit = replace(OPENING, reference="d", kind=FlowKind.DEPOSIT, amount=Decimal(1_000), session=E)
     old = PastNav(D - timedelta(days=7), Decimal(100_000), None, Decimal(100_000))
@@ -92,7 +112,7 @@ def test_sessions_without_a_valuation_are_made_up_for_by_the_next_one() -> None:
         fold_book([replace(OPENING, session=old.valuation_session), deposit], [BUY_100], SHARED), "140", old
     )
     assert row.flows == 1_000
-    assert row.daily_return == pytest.approx(274 / 101_000)
+    assert row.daily_return == pytest.approx(274 / 100_000)
 
 
 def test_an_empty_account_has_a_nav_of_nothing_and_no_return() -> None:
