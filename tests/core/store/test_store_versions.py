@@ -63,7 +63,7 @@ def plain(frame: pd.DataFrame) -> dict[str, list[Any]]:
 
 @st.composite
 def frames(draw: st.DrawFn, table: Table) -> pd.DataFrame:
-    """Rows of any table with any values; symbols, or else sessions, keep the keys apart."""
+    """Rows of any table with any values; symbols, or else sessions or numbers, keep the keys apart."""
     rows = draw(st.integers(0, 4)) if len(table.key) > 1 else draw(st.integers(0, 1))
     frame: dict[str, list[Any]] = {}
     for column in table.columns:
@@ -74,6 +74,8 @@ def frames(draw: st.DrawFn, table: Table) -> pd.DataFrame:
         frame[table.key[-1]] = [f"K{row}" for row in range(rows)]
         if table.column(table.key[-1]).type is ColumnType.DATE:
             frame[table.key[-1]] = [date(2022, 1, 3 + row) for row in range(rows)]
+        elif table.column(table.key[-1]).type is ColumnType.INTEGER:
+            frame[table.key[-1]] = list(range(rows))
     return pd.DataFrame(frame)
 
 
