@@ -121,8 +121,7 @@ class _Player:
 
     def play(self) -> None:
         """Play the evening of D, those after it, and judge."""
-        desk, schedule = self._desk, self._schedule
-        plan_id = self._plan()
+        desk, schedule, plan_id = self._desk, self._schedule, self._plan()
         before = dict(read_book(desk.journal).state().shares)
         goals = [self._goal]
         backup = copy_of(desk.journal, self._folder / "backup.sqlite") if schedule.kind == RESTORED else None
