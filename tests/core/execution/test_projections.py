@@ -145,7 +145,7 @@ def test_an_execution_is_a_trade_at_its_price_and_a_position_at_the_official_clo
     # Ten shares rose by half a dollar, and the commission of a dollar is part of what they cost.
     assert (held["current_price"], held["unrealized_pnl"]) == (close, Decimal(4))
     assert held["cost_basis"] == 10 * execution.price + 1
-    assert held["unrealized_pnl_pct"] == pytest.approx(float(4 / held["cost_basis"]))
+    assert held["unrealized_pnl_pct"] == pytest.approx(4 / float(str(held["cost_basis"])))
     assert (held["quantity"], held["entry_price"], held["hypothesis_id"]) == (
         10,
         execution.price,
