@@ -67,6 +67,7 @@ def run_job(
     only: Sequence[str] | None = None,
     config: Mapping[str, Mapping[str, object]] | None = None,
     definitions: dg.Definitions | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> JobRun:
     """Run a job and wait for it.
 
@@ -78,12 +79,13 @@ def run_job(
         only: run these assets of the job alone.
         config: configuration by asset.
         definitions: default: those of `settings`.
+        tags: more tags of the run.
 
     Raises:
         HrpError: what a step raised, unchanged.
     """
     key = None if session is None else session.strftime(KEY_FORMAT)
-    run_tags = dict(_LOCATION_TAG)
+    run_tags = {**_LOCATION_TAG, **(tags or {})}
     if key is not None and through is not None:
         run_tags["dagster/asset_partition_range_start"] = key
         run_tags["dagster/asset_partition_range_end"] = through.strftime(KEY_FORMAT)

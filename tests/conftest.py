@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 
 from hrp_core.settings import Settings
 
-_FOREIGN = ("HRP_", "IBKR_", "DAGSTER_")
+_FOREIGN = ("HRP_", "IBKR_", "DAGSTER_", "RESEND_API_KEY", "NOTIFICATION_EMAIL")
 
 # Neither the environment nor a .env file of the person who runs the tests changes them. The partition set is
 # built once, at import: it starts late, because hundreds of partitions cost minutes.
