@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote
@@ -130,7 +130,16 @@ class Alerts:
         """Return the alerts of an installation and mode."""
         return cls(settings.mode_dir / FILE_NAME, AlertSettings.from_env().channels(), settings.clock())
 
-    def notify(self, kind: AlertKind, title: str, body: str, *, next_step: str, key: str) -> AlertOutcome:
+    def notify(
+        self,
+        kind: AlertKind,
+        title: str,
+        body: str,
+        *,
+        next_step: str,
+        key: str,
+        day: date | None = None,
+    ) -> AlertOutcome:
         """Tell a person once a day and key; never raises.
 
         Account numbers are masked and secrets removed before anything is stored, logged or sent.
@@ -140,14 +149,16 @@ class Alerts:
             title: one line.
             body: what happened, to what.
             next_step: what to do now.
-            key: the same key on the same New York day is told once, also after a restart.
+            key: the same key on the same day is told once, also after a restart.
+            day: of what is told; with it, what stays as it was is not told again tomorrow. Default: today in
+                New York.
         """
         # Whatever goes wrong in telling a person must not end what was to be told.
         try:
             now = self._clock.now().astimezone(NEW_YORK)
             text = redact(f"{body}\n\nNext step: {next_step}\n\n{now:%Y-%m-%d %H:%M} New York")
             heading = redact(f"HRP {kind.value}: {' '.join(title.split())}")
-            message = _Message(now.date().isoformat(), key, kind, heading, text)
+            message = _Message((day or now.date()).isoformat(), key, kind, heading, text)
             outcome = self._tell(message)
             if outcome is not AlertOutcome.REPEATED:
                 _log.warning("%s (%s)", heading, outcome.value)

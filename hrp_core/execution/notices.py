@@ -7,7 +7,7 @@ What belongs here: reading them and putting them into words, with the next step.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from hrp_core.alerts import AlertKind
 from hrp_core.ledger.journal import Journal
@@ -27,6 +27,7 @@ class Notice:
 
     Attributes:
         key: what is told once a day.
+        day: of what is told, where it happened once; None = as long as it stands, once every day.
     """
 
     kind: AlertKind
@@ -34,6 +35,7 @@ class Notice:
     body: str
     next_step: str
     key: str
+    day: date | None = None
 
 
 def journal_notices(journal: Journal, now: datetime) -> list[Notice]:
@@ -148,9 +150,9 @@ def drift_notices(store: Store) -> list[Notice]:
             "format('{:.4g}', threshold), '') FROM model_drift WHERE status IN ('drift', 'error') "
             "AND session = (SELECT max(session) FROM model_drift) ORDER BY ALL"
         ).fetchall()
-    checks: dict[tuple[object, ...], list[str]] = {}
-    for *key, line in rows:
-        checks.setdefault(tuple(key), []).append(line)
+    checks: dict[tuple[date, str, str, str], list[str]] = {}
+    for session, model, version, status, line in rows:
+        checks.setdefault((session, model, version, status), []).append(line)
     return [
         Notice(
             AlertKind.DRIFT,
@@ -159,6 +161,7 @@ def drift_notices(store: Store) -> list[Notice]:
             f"Session {session}. {_listed(lines)}",
             f"`hrp model drift {model}`; go back with `hrp model rollback {model} --reason ...`",
             f"drift:{session}:{model}:{version}:{status}",
+            day=session,
         )
         for (session, model, version, status), lines in checks.items()
     ]

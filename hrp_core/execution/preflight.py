@@ -11,6 +11,8 @@ from hrp_core.errors import BrokerError
 from hrp_core.execution.broker import Broker, OrderPreview, OrderRequest
 from hrp_core.portfolio.types import OrderSide, OrderType
 
+# A preview carries no reference to the broker; a request must have one all the same.
+PREVIEW_REF = "preflight"
 # Send windows are kept by our clock, cut-offs by the broker's.
 MAX_CLOCK_DIFFERENCE = timedelta(seconds=60)
 
@@ -61,7 +63,7 @@ def preflight(broker: Broker, symbols: Sequence[str], now: datetime) -> Prefligh
         )
     preview = broker.what_if(
         OrderRequest(
-            order_ref="",
+            order_ref=PREVIEW_REF,
             contract=known[symbol],
             side=OrderSide.BUY,
             quantity=1,

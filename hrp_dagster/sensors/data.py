@@ -23,7 +23,12 @@ def tell(settings: Settings, notices: Sequence[Notice]) -> str:
     told = [
         f"{notice.title}: "
         + alerts.notify(
-            notice.kind, notice.title, notice.body, next_step=notice.next_step, key=notice.key
+            notice.kind,
+            notice.title,
+            notice.body,
+            next_step=notice.next_step,
+            key=notice.key,
+            day=notice.day,
         ).value
         for notice in notices
     ]

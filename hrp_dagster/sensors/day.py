@@ -94,6 +94,7 @@ def missed_sessions_sensor(
                 "decides anew from what is held.",
                 next_step=f"look at the runs of {session} in Dagster, and at `hrp orders`",
                 key=f"missed:{session}",
+                day=session,
             )
     if runs:
         return run_request(runs[0], settings, job_name=runs[0].job)

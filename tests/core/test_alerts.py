@@ -183,6 +183,18 @@ def test_the_same_key_is_told_once_a_day_also_after_a_restart(
     assert len(http.requests) == 3
 
 
+def test_what_happened_once_is_not_told_again_the_next_day(
+    http: _Http, path: Path, clock: FixedClock
+) -> None:
+    alerts = Alerts(path, [http.url], clock)
+    for expected in (AlertOutcome.SENT, AlertOutcome.REPEATED):
+        told = alerts.notify(
+            AlertKind.MISSED_SESSION, "not traded", "no plan", next_step="look", key="x", day=EVENING.date()
+        )
+        assert told is expected
+        clock.set(EVENING + timedelta(days=3))
+
+
 def test_what_was_not_taken_is_an_error_in_the_log_and_tried_again(
     http: _Http, path: Path, clock: FixedClock, caplog: pytest.LogCaptureFixture
 ) -> None:
