@@ -162,6 +162,10 @@ class Settings(BaseSettings):
         default="ib_insync", description="Client library of Interactive Brokers' protocol; ib_async: extra."
     )
 
+    run_history_days: int = Field(
+        default=90, gt=0, description="Days that Dagster keeps finished runs; runs that send orders stay."
+    )
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Least severe line logged."
     )

@@ -17,6 +17,8 @@ from hrp_dagster.resources.duckdb_io_manager import StoreIOManager
 from hrp_dagster.resources.ibkr import IBKRResource
 from hrp_dagster.resources.mlflow_run import mlflow_run
 from hrp_dagster.resources.platform import Platform
+from hrp_dagster.schedules import build_schedules
+from hrp_dagster.sensors import ALL_SENSORS
 
 
 def build_defs(settings: Settings | None = None, **resource_overrides: Any) -> dg.Definitions:
@@ -41,6 +43,8 @@ def build_defs(settings: Settings | None = None, **resource_overrides: Any) -> d
         ),
         asset_checks=build_all_checks(),
         jobs=ALL_JOBS,
+        schedules=build_schedules(settings, ALL_JOBS),
+        sensors=ALL_SENSORS,
         resources=resources,
         # Six assets take 4 s in one process instead of 25 s with a process, and its imports, for each.
         executor=dg.in_process_executor,

@@ -1,9 +1,12 @@
 """The jobs of the day: named selections of assets.
 
-What belongs here: which assets run together. What does not: when (schedules), and what they do (assets).
+What belongs here: which assets run together. What does not: when (schedules), what they do (assets), and jobs
+without assets (`operations`).
 """
 
 import dagster as dg
+
+from hrp_dagster.operations import OPERATIONS_JOBS
 
 history_job = dg.define_asset_job(
     "history_job",
@@ -53,4 +56,5 @@ ALL_JOBS = (
     book_job,
     drift_monitor_job,
     training_job,
+    *OPERATIONS_JOBS,
 )

@@ -85,6 +85,7 @@ def run_job(
     definitions: dg.Definitions | None = None,
     dry_run: bool | None = None,
     auto_rollback: bool | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> JobRun:
     """Run a job and wait for it.
 
@@ -98,13 +99,14 @@ def run_job(
         definitions: default: those of `settings`.
         dry_run: overrides HRP_DRY_RUN for this run.
         auto_rollback: overrides HRP_AUTO_ROLLBACK for this run.
+        tags: more tags of the run.
 
     Raises:
         HrpError: what a step raised, unchanged.
         RefusedError: a blocking check failed.
     """
     key = None if session is None else session.strftime(KEY_FORMAT)
-    run_tags = dict(_LOCATION_TAG)
+    run_tags = {**_LOCATION_TAG, **(tags or {})}
     if key is not None and through is not None:
         run_tags["dagster/asset_partition_range_start"] = key
         run_tags["dagster/asset_partition_range_end"] = through.strftime(KEY_FORMAT)

@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 
 from hrp_core.settings import Settings
 
-_FOREIGN = ("HRP_", "IBKR_", "DAGSTER_")
+_FOREIGN = ("HRP_", "IBKR_", "DAGSTER_", "RESEND_API_KEY", "NOTIFICATION_EMAIL")
 # Which client library everything runs on that does not name one itself: `make test-ib-async`.
 _IB_LIBRARY = os.environ.get("HRP_TEST_IB_LIBRARY", "")
 

@@ -32,6 +32,7 @@ from hrp_core.ledger.types import (
 )
 from hrp_core.money import to_units
 from hrp_core.portfolio.types import OrderType, Plan, Purpose
+from hrp_core.timetable import PlanFacts
 
 _RESOLUTIONS = frozenset(
     {OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.EXPIRED, OrderStatus.EXPIRED_UNSEEN}
@@ -194,6 +195,21 @@ class Journal(ControlRecords):
             ).fetchall()
             return tuple(_plans.load_plan(connection, row["plan_id"]) for row in rows)
 
+    def plan_facts(self) -> dict[date, PlanFacts]:
+        """Return the newest daily plan of each session, without its orders, oldest session first."""
+        over = [status for status in OrderStatus if status.is_terminal]
+        with self._database.read() as connection:
+            return {
+                date.fromisoformat(row["session"]): PlanFacts(row["plan_id"], row["status"], row["working"])
+                for row in connection.execute(
+                    "SELECT p.session, p.plan_id, p.status, (SELECT count(*) FROM intents i JOIN attempts a "
+                    f"USING (intent_id) WHERE i.plan_id = p.plan_id AND a.status NOT IN "
+                    f"({', '.join('?' * len(over))})) AS working FROM plans p WHERE p.purpose = ? "
+                    "ORDER BY p.session, p.created_at, p.sequence",
+                    (*over, Purpose.DAILY),
+                )
+            }
+
     def approvals(self, plan_id: str) -> tuple[Approval, ...]:
         """Return the decisions about a plan, oldest first."""
         with self._database.read() as connection:
@@ -216,6 +232,15 @@ class Journal(ControlRecords):
         with self._database.read() as connection:
             row = connection.execute("SELECT * FROM intents WHERE intent_id = ?", (intent_id,)).fetchone()
             return None if row is None else _plans.load_intent(connection, row)
+
+    def sent_since(self, moment: datetime) -> tuple[datetime, ...]:
+        """Return when orders left for the broker from `moment` on, oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT sent_at FROM attempts WHERE status != ? AND sent_at >= ? ORDER BY sent_at",
+                (OrderStatus.NOT_SENT, moment_text(moment)),
+            ).fetchall()
+        return tuple(parse_moment(row["sent_at"]) for row in rows)
 
     # --- sending -------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from hrp_dagster.metadata import definition_metadata
 from hrp_dagster.partitions import session_partitions
 
 OWNERS = ["team:trading"]
+MOST_SESSIONS = 500
 
 
 def session_asset(
@@ -62,9 +63,15 @@ def requested_sessions(context: dg.AssetExecutionContext, clock: Clock) -> list[
     A partition key exists before its data does.
 
     Raises:
-        RefusedError: one of them has not closed yet.
+        RefusedError: one of them has not closed yet, or they are more than a run can carry.
     """
     sessions = [date.fromisoformat(key) for key in context.partition_keys]
+    if len(sessions) > MOST_SESSIONS:
+        raise RefusedError(
+            f"{len(sessions)} sessions in one run of {context.asset_key.to_user_string()}: more than "
+            f"{MOST_SESSIONS} cost minutes and gigabytes of events. Launch shorter ranges, or set "
+            "HRP_FIRST_SESSION later and load what lies before it with history_job"
+        )
     now = clock.now()
     for session in sessions:
         require_completed(session, now)

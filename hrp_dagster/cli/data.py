@@ -24,6 +24,7 @@ def load(
     """Load history and every session up to the clock, through the Dagster jobs."""
     settings = load_settings()
     from hrp_core.store import Store, migrate
+    from hrp_dagster.assets.session_asset import MOST_SESSIONS
     from hrp_dagster.runs import run_job
 
     migrate(Store(settings.database_path))
@@ -32,8 +33,10 @@ def load(
     require_completed(last, now)
     run_job(settings, "history_job")
     first = nyse().next_session_from(settings.first_session)
-    if first <= last:
-        run_job(settings, "market_data_job", first, through=last)
+    sessions = nyse().between(first, last)
+    for start in range(0, len(sessions), MOST_SESSIONS):
+        part = sessions[start : start + MOST_SESSIONS]
+        run_job(settings, "market_data_job", part[0], through=part[-1])
     out.print(f"Prices and features are stored up to {last}.")
 
 
