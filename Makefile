@@ -41,13 +41,13 @@ dev: $(STAMP) ## Start the simulated gateway and the Dagster UI on 127.0.0.1.
 	@exec $(BIN)/hrp dev $(ARGS)
 
 test: lint types definitions ## Run every gate and the whole test suite.
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-ib-async: $(STAMP) ## Run the whole test suite on ib_async instead of ib_insync.
-	@HRP_TEST_IB_LIBRARY=ib_async $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@HRP_TEST_IB_LIBRARY=ib_async $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-fast: $(STAMP) ## Run the tests that start no Dagster process.
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow" $(ARGS)
 
 bench: $(STAMP) ## Measure what is claimed about speed and memory.
 	@$(BIN)/python -m benchmarks $(ARGS)
