@@ -6,8 +6,9 @@ importable from this package; the IBKR adapter and the tracker are loaded when t
 
 from typing import TYPE_CHECKING
 
-from hrp_core.execution.order_manager import OrderManager, SubmitReport
+from hrp_core.execution.order_manager import OrderManager
 from hrp_core.execution.orders import Order, OrderSide, OrderStatus, OrderType
+from hrp_core.execution.submit_report import SubmitReport
 
 if TYPE_CHECKING:
     from hrp_core.execution.config import BrokerConfig

@@ -15,8 +15,9 @@ from hrp_core.errors import RefusedError
 from hrp_core.execution.bookkeeping import Connect
 from hrp_core.execution.broker import Broker
 from hrp_core.execution.latching import StillWorking, cancel_working
-from hrp_core.execution.order_manager import OrderManager, SubmitReport
+from hrp_core.execution.order_manager import OrderManager
 from hrp_core.execution.send_window import SendAt, SendWindow, send_window
+from hrp_core.execution.submit_report import SubmitReport
 from hrp_core.execution.sync import SyncReport, sync_broker
 from hrp_core.execution.writer_lock import WriterLock
 from hrp_core.ledger.book import read_book

@@ -8,7 +8,6 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 
 from hrp_core.calendar import Calendar, Clock, nyse, require_decision_session
@@ -27,6 +26,7 @@ from hrp_core.execution.send_checks import (
 )
 from hrp_core.execution.send_window import SendAt, SendWindow, send_window
 from hrp_core.execution.sender import Sender, Sending
+from hrp_core.execution.submit_report import SubmitReport, report_of
 from hrp_core.execution.sync import SyncReport, sync_broker
 from hrp_core.ledger.book import read_book
 from hrp_core.ledger.journal import Journal
@@ -38,43 +38,6 @@ _log = logging.getLogger(__name__)
 
 MANUAL = "MANUAL"
 """Strategy id of an order that belongs to no strategy."""
-
-
-@dataclass(frozen=True, slots=True)
-class SubmitReport:
-    """What is known of a plan after sending, or trying to.
-
-    Attributes:
-        status: the plan's.
-        dry_run: nothing was to be sent.
-        placed: orderRefs handed to the broker by this call.
-        intents: the plan's intents as they stand now.
-        skipped: symbols left unsent because their contract is locked, only exits may go, or a limit forbids
-            them.
-        stopped: why sending ended early; empty when it did not. What is PENDING is sent by `resume`.
-    """
-
-    plan_id: str
-    status: PlanStatus
-    dry_run: bool
-    placed: tuple[str, ...]
-    intents: tuple[Intent, ...]
-    skipped: tuple[str, ...]
-    stopped: str
-
-    def count(self, *statuses: OrderStatus) -> int:
-        """Return how many intents stand at one of `statuses`."""
-        return sum(intent.status in statuses for intent in self.intents)
-
-    @property
-    def unknown(self) -> tuple[Intent, ...]:
-        """Orders whose fate is unknown; their contracts are locked."""
-        return tuple(intent for intent in self.intents if intent.status is OrderStatus.UNKNOWN)
-
-    @property
-    def pending(self) -> tuple[Intent, ...]:
-        """Orders not sent yet."""
-        return tuple(intent for intent in self.intents if intent.status is OrderStatus.PENDING)
 
 
 class OrderManager:
@@ -166,10 +129,10 @@ class OrderManager:
         if _pending(plan):
             require_sound_plan(plan)
         if self._dry_run:
-            return self._report(plan_id, Sending())
+            return report_of(self._journal.plan(plan_id), Sending(), dry_run=True)
         now = self._clock.now()
-        pending = _pending(self._journal.plan(plan_id))
-        pending = [intent for intent in pending if windows[intent.order_type].contains(now)]
+        # What has just expired is outside its window too.
+        pending = [intent for intent in _pending(plan) if windows[intent.order_type].contains(now)]
         # REDUCING lets them go: the account's exposure stays as it is, and a strategy's exit may be one.
         crosses = crosses and windows[OrderType.MARKET].contains(now)
         if not pending and not crosses:
@@ -222,32 +185,23 @@ class OrderManager:
 
     def _after(self, plan_id: str, sending: Sending) -> SubmitReport:
         """Look once more where an answer is missing, then judge and report."""
-        if self._broker.is_connected() and self._report(plan_id, sending).unknown:
+        plan = self._journal.plan(plan_id)
+        if self._broker.is_connected() and any(
+            intent.status is OrderStatus.UNKNOWN for intent in plan.intents
+        ):
             self._sync()
+            plan = self._journal.plan(plan_id)
         breaks = self._journal.breaks()
         if breaks:
             raise ReconciliationBreakError(
                 f"the broker's answers to plan {plan_id} contradict what was sent: {describe(breaks)}. "
                 "Nothing more is sent until this is explained: compare with the broker's statement"
             )
-        report = self._report(plan_id, sending)
-        sent = not report.pending and not never_sent(self._journal, self._journal.plan(plan_id))
-        if report.status is PlanStatus.APPROVED and sent:
+        sent = not _pending(plan) and not never_sent(self._journal, plan)
+        if plan.status is PlanStatus.APPROVED and sent:
             self._journal.mark_sent(plan_id)
-            report = self._report(plan_id, sending)
-        return report
-
-    def _report(self, plan_id: str, sending: Sending) -> SubmitReport:
-        plan = self._journal.plan(plan_id)
-        return SubmitReport(
-            plan_id=plan_id,
-            status=plan.status,
-            dry_run=self._dry_run,
-            placed=tuple(sending.placed),
-            intents=plan.intents,
-            skipped=tuple(sending.skipped),
-            stopped=sending.stopped,
-        )
+            plan = self._journal.plan(plan_id)
+        return report_of(plan, sending, dry_run=self._dry_run)
 
     # --- single orders -------------------------------------------------------------------------------
 

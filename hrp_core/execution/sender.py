@@ -1,7 +1,9 @@
 """Sending a basket: claim, place, listen, and never more than a bounded number of orders unanswered.
 
 What belongs here: the loop between the journal and the broker for orders that may be sent. Whether they may
-is decided before, by the order manager; what the answers amount to, by the journal.
+is decided before, by the order manager; what the answers amount to, by the journal. Each claim is a durable
+commit of its own before its send; plain acknowledgements, which the next snapshot would find again, are
+committed in groups.
 """
 
 import logging
@@ -11,7 +13,7 @@ from dataclasses import dataclass, field
 from hrp_core.calendar import Clock
 from hrp_core.errors import BrokerConnectionError, BrokerError, HrpError, RefusedError
 from hrp_core.execution.broker import Broker, NotSentError, OrderEvent, OrderRequest
-from hrp_core.execution.ib_codes import classify
+from hrp_core.execution.ib_codes import CodeKind, classify
 from hrp_core.execution.order_ref import build_order_ref
 from hrp_core.execution.order_terms import TERMS, passive_price
 from hrp_core.execution.send_checks import sales_missing
@@ -32,6 +34,8 @@ from hrp_core.ledger.types import (
 from hrp_core.portfolio.types import OrderType, Purpose
 
 log = logging.getLogger(__name__)
+
+_UNREMARKABLE = frozenset({None, OrderStatus.SUBMITTED, OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED})
 
 
 @dataclass(slots=True)
@@ -56,7 +60,7 @@ class Sender:
         broker: connected; nobody else reads its events meanwhile.
         journal: holds the plan.
         clock: the clock of the mode.
-        max_in_flight: most orders sent and not yet acknowledged.
+        max_in_flight: most orders sent whose acknowledgement the journal does not have yet.
         ack_timeout: longest wait for the acknowledgement of an order, real seconds.
         monotonic: measures that wait, seconds.
     """
@@ -78,6 +82,8 @@ class Sender:
         self._ack_timeout = ack_timeout
         self._monotonic = monotonic
         self._deadlines: dict[str, float] = {}
+        # What the broker said and the journal does not have yet, oldest first.
+        self._heard: list[OrderEvent] = []
 
     def send(
         self,
@@ -102,9 +108,11 @@ class Sender:
         """
         # What an earlier call left behind when it failed has been looked up since.
         self._deadlines.clear()
+        self._heard.clear()
         done = Sending()
         failure: HrpError | None = None
         try:
+            before = self._journal.newest_attempts(plan.plan_id)
             entering = False
             for intent in intents:
                 # What is heard while waiting may be a reason to stop.
@@ -116,13 +124,19 @@ class Sender:
                     done.stopped = exits_only or self._why_sales_are_missing(plan)
                 if done.stopped:
                     break
-                self._send_one(plan, intent, epoch, done)
+                # Only an intent whose every attempt provably never left is PENDING and comes here again.
+                last = before.get(intent.intent_id)
+                self._send_one(plan, intent, last.number + 1 if last else 1, epoch, done)
                 if done.stopped:
                     break
         except HrpError as error:
             failure = error
+        except BaseException:
+            self._save_heard()
+            raise
         while self._deadlines:
             self.listen()
+        self._commit()
         if failure is not None:
             raise failure
         if done.placed:
@@ -144,16 +158,15 @@ class Sender:
         Args:
             wait: longest wait for a first message, seconds; default: until the next deadline.
         """
-        if wait is None:
-            wait = max(0.0, min(self._deadlines.values(), default=0.0) - self._monotonic())
-        events: list[OrderEvent] = []
-        event = self._broker.next_event(wait)
-        while event is not None:
-            events.append(event)
-            event = self._broker.next_event(0)
-        if events:
-            self._record(events)
-        self._settle({event.order_ref for event in events})
+        self._hear()
+        if not self._heard:
+            if wait is None:
+                wait = max(0.0, min(self._deadlines.values(), default=0.0) - self._monotonic())
+            event = self._broker.next_event(wait)
+            if event is not None:
+                self._heard.append(event)
+                self._hear()
+        self._commit()
 
     def cancel(self, order_ref: str) -> None:
         """Ask for a cancellation and listen until the order has ended, or the wait is over.
@@ -201,6 +214,7 @@ class Sender:
     def _why_sales_are_missing(self, plan: FrozenPlan) -> str:
         while self._deadlines:
             self.listen()
+        self._commit()
         return sales_missing(plan, self._journal.plan(plan.plan_id).intents)
 
     def _why_stop(self, plan: FrozenPlan, window: SendWindow) -> str:
@@ -214,13 +228,8 @@ class Sender:
             return f"trading is halted by {latch.by}: {latch.reason}"
         return ""
 
-    def _send_one(self, plan: FrozenPlan, intent: Intent, epoch: int, done: Sending) -> None:
+    def _send_one(self, plan: FrozenPlan, intent: Intent, number: int, epoch: int, done: Sending) -> None:
         contract = intent.contract
-        if intent.leg == "increase" and self._journal.latch().state is LatchState.REDUCING:
-            done.skipped.append(contract.symbol)
-            return
-        # Only an intent whose every attempt provably never left is PENDING and comes here again.
-        number = len(self._journal.attempts(intent.intent_id)) + 1
         quantity = intent.quantity - intent.filled
         order_ref = build_order_ref(plan.mode, plan.session, contract.con_id, intent.intent_id, number)
         try:
@@ -230,7 +239,10 @@ class Sender:
             done.skipped.append(contract.symbol)
             return
         except TradingHaltedError as refusal:
-            done.stopped = str(refusal)
+            if intent.leg == "increase" and self._journal.latch().state is LatchState.REDUCING:
+                done.skipped.append(contract.symbol)
+            else:
+                done.stopped = str(refusal)
             return
         # From here on the order counts as sent, whatever happens next.
         self._deadlines[order_ref] = self._monotonic() + self._ack_timeout
@@ -251,7 +263,9 @@ class Sender:
             done.placed.append(order_ref)
             raise
         done.placed.append(order_ref)
-        self.listen(0)
+        self._hear()
+        if self._must_commit():
+            self._commit()
 
     def _place(self, intent: Intent, order_ref: str, quantity: int) -> None:
         terms, contract, limit = TERMS[intent.order_type], intent.contract, intent.limit_price
@@ -272,6 +286,43 @@ class Sender:
         log.warning("%s: %s", order_ref, message)
         self._journal.record([Evidence(order_ref, source, message=message)], now=self._clock.now())
         del self._deadlines[order_ref]
+
+    def _hear(self) -> None:
+        """Take what the broker has said by now, without waiting."""
+        while (event := self._broker.next_event(0)) is not None:
+            self._heard.append(event)
+
+    def _must_commit(self) -> bool:
+        """Return whether what was heard is to be journaled, and acted upon, before the next order is sent.
+
+        Anything but a plain acknowledgement or fill is; those are at the latest when they are of half as many
+        orders as may be in flight, so that waiting for their commit never holds the window up.
+        """
+        if not self._broker.is_connected() or not all(_is_plain(event) for event in self._heard):
+            return True
+        if len({event.order_ref for event in self._heard}) >= max(1, self._max_in_flight // 2):
+            return True
+        return self._monotonic() >= min(self._deadlines.values(), default=float("inf"))
+
+    def _commit(self) -> None:
+        """Journal what was heard in one durable commit, and take out of flight what it answers."""
+        heard, self._heard = self._heard, []
+        try:
+            if heard:
+                self._record(heard)
+        except BaseException:
+            # Said twice it means the same. Executions, the one thing that can contradict the journal, are
+            # left to the next snapshot, or such a one would stand in the way of all that follows.
+            self._heard[:0] = [event for event in heard if event.execution is None]
+            raise
+        self._settle({event.order_ref for event in heard})
+
+    def _save_heard(self) -> None:
+        """Journal what was heard on the way out; the error that ends the loop goes before another one."""
+        try:
+            self._commit()
+        except HrpError as error:
+            log.warning("what the broker said last is left to the next snapshot: %s", error)
 
     def _record(self, events: Sequence[OrderEvent]) -> None:
         evidence = [
@@ -316,3 +367,9 @@ class Sender:
             elif order_ref in late:
                 why = f"no answer within {self._ack_timeout:g} s" if connected else "the connection ended"
                 self._conclude(order_ref, Source.UNSEEN, f"{why}; the order may be live")
+
+
+def _is_plain(event: OrderEvent) -> bool:
+    """Return whether an event is good news: nothing depends on the moment it is journaled."""
+    harmless = event.code is None or classify(event.code, event.message).kind is CodeKind.INFO
+    return harmless and event.status in _UNREMARKABLE

@@ -14,8 +14,9 @@ from hrp_core.calendar import Clock, nyse, require_decision_session
 from hrp_core.errors import NotReadyError
 from hrp_core.execution.bookkeeping import Connect
 from hrp_core.execution.gate_record import Permission, require_permission
-from hrp_core.execution.order_manager import OrderManager, SubmitReport
+from hrp_core.execution.order_manager import OrderManager
 from hrp_core.execution.send_window import SendAt, send_window
+from hrp_core.execution.submit_report import SubmitReport
 from hrp_core.execution.writer_lock import WriterLock
 from hrp_core.ledger.frames import orders_frame
 from hrp_core.ledger.journal import Journal

@@ -64,7 +64,7 @@ def check_claim(
         RefusedError: live, and the token is missing, expired, given for something else, or not enough.
     """
     row = connection.execute(
-        "SELECT mode, account, purpose, content FROM plans WHERE plan_id = ?", (intent.plan_id,)
+        "SELECT mode, account, purpose FROM plans WHERE plan_id = ?", (intent.plan_id,)
     ).fetchone()
     flatten = row["purpose"] == Purpose.FLATTEN
     latch = connection.execute("SELECT * FROM latch ORDER BY id DESC LIMIT 1").fetchone()
@@ -80,7 +80,11 @@ def check_claim(
         raise TradingHaltedError(f"only exits may go, by {why}")
     # The person who confirmed a flatten named account and positions: that is its token.
     if row["mode"] == "live" and not flatten:
-        limits = json.loads(row["content"])["inputs"].get("limits")
+        # Only here: the content is as long as the plan, and this is asked for each of its orders.
+        content = connection.execute(
+            "SELECT content FROM plans WHERE plan_id = ?", (intent.plan_id,)
+        ).fetchone()["content"]
+        limits = json.loads(content)["inputs"].get("limits")
         _spend(connection, intent, order_ref, quantity, row["account"], limits, now)
 
 

@@ -238,13 +238,18 @@ def load_plan(connection: sqlite3.Connection, plan_id: str) -> FrozenPlan:
     if row is None:
         raise JournalError(f"the journal has no plan {plan_id}; list them with `hrp orders`")
     content = json.loads(row["content"])
+    attempts: dict[str, list[sqlite3.Row]] = {}
+    for attempt in connection.execute(
+        "SELECT a.intent_id, a.status, a.filled, a.reason FROM intents i JOIN attempts a USING (intent_id) "
+        "WHERE i.plan_id = ? ORDER BY a.number",
+        (plan_id,),
+    ):
+        attempts.setdefault(attempt["intent_id"], []).append(attempt)
     intents = tuple(
-        load_intent(connection, intent)
-        for intent in connection.execute(
-            "SELECT * FROM intents WHERE plan_id = ? ORDER BY place", (plan_id,)
-        ).fetchall()
+        _intent_of(intent, attempts.get(intent["intent_id"], ()))
+        for intent in connection.execute("SELECT * FROM intents WHERE plan_id = ? ORDER BY place", (plan_id,))
     )
-    frozen = json.loads(canonical_json([_order_content(intent) for intent in intents]))
+    frozen = [_order_content(intent) for intent in intents]
     if sha256(row["content"]) != row["inputs_hash"] or frozen != content["orders"]:
         raise JournalError(
             f"plan {plan_id} in the journal is not what was frozen (its hash does not match); nothing of it "
@@ -277,6 +282,10 @@ def load_intent(connection: sqlite3.Connection, row: sqlite3.Row) -> Intent:
     attempts = connection.execute(
         "SELECT status, filled, reason FROM attempts WHERE intent_id = ? ORDER BY number", (row["intent_id"],)
     ).fetchall()
+    return _intent_of(row, attempts)
+
+
+def _intent_of(row: sqlite3.Row, attempts: Sequence[sqlite3.Row]) -> Intent:
     unsent = OrderStatus.EXPIRED if row["state"] == "expired" else OrderStatus.PENDING
     status, filled = intent_status(
         row["quantity"],

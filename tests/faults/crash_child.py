@@ -17,7 +17,7 @@ from typing import Any
 
 from hrp_core.calendar import nyse
 from hrp_core.errors import HrpError
-from hrp_core.execution.broker import BrokerSnapshot, OrderRequest
+from hrp_core.execution.broker import BrokerSnapshot, OrderEvent, OrderRequest
 from hrp_core.execution.config import BrokerConfig, ClientRole, sim_config
 from hrp_core.execution.gate import Verdict
 from hrp_core.execution.gate_record import Permission
@@ -46,6 +46,7 @@ BOUNDARIES = (
     "after claim",
     "before place",
     "after place",
+    "after answer",  # heard, and not in the journal: answers are committed in groups
     "before mark_sent",
     "after mark_sent",
 )
@@ -152,7 +153,7 @@ class KilledJournal(Journal):
 
 
 class KilledBroker(IBKRBroker):
-    """A connection whose process dies around a send, or before it asks what is known."""
+    """A connection whose process dies around a send, at an answer, or before it asks what is known."""
 
     def __init__(self, config: BrokerConfig, kill: Kill) -> None:
         super().__init__(config, pacer=Pacer(float("inf")))
@@ -162,6 +163,12 @@ class KilledBroker(IBKRBroker):
         self._kill.reach("before place")
         super().place(request)
         self._kill.reach("after place")
+
+    def next_event(self, timeout: float) -> OrderEvent | None:
+        event = super().next_event(timeout)
+        if event is not None:
+            self._kill.reach("after answer")
+        return event
 
     def snapshot(self) -> BrokerSnapshot:
         self._kill.reach("before snapshot")

@@ -164,13 +164,13 @@ def test_an_exception_in_our_own_code_after_the_claim_loses_nothing_and_doubles_
 
     with monkeypatch.context() as patch:
         if where == "at the answer":
-            patch.setattr(Sender, "_record", fail)
+            patch.setattr(Sender, "_record", fail)  # in a window of two each answer is recorded at once
         elif where == "after the send":
             broker.after_place = fail
         else:
             broker.on_place = fail
         with pytest.raises(failure):
-            manager(broker, journal).submit_plan(frozen.plan_id)
+            manager(broker, journal, max_in_flight=2).submit_plan(frozen.plan_id)
     broker.after_place = broker.on_place = lambda _: None
     sent = 0 if where == "before the send" else 1
     assert broker.orders_received == sent

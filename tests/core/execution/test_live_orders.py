@@ -14,7 +14,8 @@ from hrp_core.execution.broker import OrderRequest
 from hrp_core.execution.config import BrokerConfig
 from hrp_core.execution.ibkr import IBKRBroker
 from hrp_core.execution.ibkr_loop import Pacer
-from hrp_core.execution.order_manager import OrderManager, SubmitReport
+from hrp_core.execution.order_manager import OrderManager
+from hrp_core.execution.submit_report import SubmitReport
 from hrp_core.execution.sync import sync_broker
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.permits import limits_hash

@@ -9,7 +9,8 @@ import pytest
 from order_child import CONTEXT, End, Installation, run_freeze, run_writer, start
 from order_support import EVENING, D, E, at, planned, tape
 
-from hrp_core.execution.order_manager import OrderManager, SubmitReport
+from hrp_core.execution.order_manager import OrderManager
+from hrp_core.execution.submit_report import SubmitReport
 from hrp_core.execution.sync import sync_broker
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import Contract, OrderStatus, PlanStatus

@@ -15,10 +15,11 @@ from order_support import ACCOUNT, SYMBOLS, D, E, engine, tape
 from hrp_core.calendar import Clock, nyse
 from hrp_core.execution.broker import Broker
 from hrp_core.execution.open_monitor import OpenReport, monitor_open
-from hrp_core.execution.order_manager import OrderManager, SubmitReport
+from hrp_core.execution.order_manager import OrderManager
 from hrp_core.execution.preopen import PreopenReport, preopen_check
 from hrp_core.execution.preopen_judgement import SymbolLock
 from hrp_core.execution.sim_broker import SimBroker
+from hrp_core.execution.submit_report import SubmitReport
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import FrozenPlan, Intent, OrderStatus
 from hrp_core.portfolio.types import Plan, PlannedOrder
