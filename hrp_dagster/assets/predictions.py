@@ -8,24 +8,28 @@ import pandas as pd
 
 from hrp_core.portfolio.stored import score_session, session_signals, signals_frame
 from hrp_dagster.assets.session_asset import requested_session, session_asset
+from hrp_dagster.plots import embedded, predictions_plot
 from hrp_dagster.resources.platform import Platform
 
 GROUP = "predictions"
 
 
-@session_asset(group=GROUP, kinds={"python"}, deps=["universe", "features"])
+@session_asset(group=GROUP, kinds={"python"}, deps=["universe", "features", "model_registry"])
 def predictions(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[pd.DataFrame]:
     """One score a strategy and name; a strategy that cannot be scored is left out and named in `errors`."""
     session = requested_session(context, platform.clock())
     result = score_session(platform.store(), platform.strategies(), session, platform.registry())
     for strategy_id, message in result.errors.items():
         context.log.error("%s was not scored: %s", strategy_id, message)
+    scored_by = result.predictions[["model_name", "model_version"]].drop_duplicates()
     return dg.Output(
         result.predictions.assign(session=session),
         metadata={
+            "models": [f"{name} {version}" for name, version in scored_by.itertuples(index=False)],
             "predictions": int(result.predictions["prediction"].notna().sum()),
             "strategies": int(result.predictions["strategy_id"].nunique()),
             "errors": result.errors,
+            **embedded("predictions", predictions_plot(result.predictions)),
         },
     )
 
