@@ -10,7 +10,17 @@ from typing import Any
 import dagster as dg
 
 from hrp_core.settings import Settings
-from hrp_dagster.assets import book, execution, features, market_data, models, portfolio, predictions
+from hrp_dagster.assets import (
+    book,
+    execution,
+    features,
+    market_data,
+    models,
+    monitoring,
+    portfolio,
+    predictions,
+)
+from hrp_dagster.assets.external import EXTERNAL_ASSETS
 from hrp_dagster.checks import build_all_checks
 from hrp_dagster.jobs import ALL_JOBS
 from hrp_dagster.resources.duckdb_io_manager import StoreIOManager
@@ -38,9 +48,12 @@ def build_defs(settings: Settings | None = None, **resource_overrides: Any) -> d
         **resource_overrides,
     }
     return dg.Definitions(
-        assets=dg.load_assets_from_modules(
-            [market_data, features, models, predictions, portfolio, execution, book]
-        ),
+        assets=[
+            *dg.load_assets_from_modules(
+                [market_data, features, models, predictions, portfolio, execution, book, monitoring]
+            ),
+            *EXTERNAL_ASSETS,
+        ],
         asset_checks=build_all_checks(),
         jobs=ALL_JOBS,
         schedules=build_schedules(settings, ALL_JOBS),

@@ -154,12 +154,20 @@ def trade_evening(settings: Settings, gateway: GatewayClient, session: date, rep
     journal = Journal(settings.journal_path)
     try:
         _to(gateway, session, MARKET_DATA_TIME)
-        close_book(settings, gateway, session, report)
+        first = session == settings.sim_start
+        if not first:
+            close_book(settings, gateway, session, report)
         plan = journal.latest_plan(session)
         if plan is None or plan.status not in (PlanStatus.APPROVED, PlanStatus.SENT):
             _to(gateway, session, PREDICTIONS_TIME)
-            report(f"{session} predictions, plan")
-            run_job(settings, "predictions_job", session)
+            if first:
+                # No book comes between prices and plan yet: one run does both. Later the plan needs the NAV,
+                # and the NAV the prices.
+                report(f"{session} prices to plan")
+                run_job(settings, "decision_job", session)
+            else:
+                report(f"{session} predictions, plan")
+                run_job(settings, "predictions_job", session)
         _to(gateway, session, TRADER_TIME)
         report(f"{session} orders")
         run_job(settings, "live_trader_job", session)

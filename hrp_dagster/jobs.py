@@ -4,9 +4,15 @@ What belongs here: which assets run together. What does not: when (schedules), w
 without assets (`operations`).
 """
 
+import warnings
+
 import dagster as dg
 
 from hrp_dagster.operations import OPERATIONS_JOBS
+
+# decision_job mixes assets that one run may make for many sessions with those that it may not, on purpose: it
+# then runs once a session.
+warnings.filterwarnings("ignore", message="Asset job decision_job materializes assets with varying Backfill")
 
 history_job = dg.define_asset_job(
     "history_job",
@@ -30,13 +36,24 @@ live_trader_job = dg.define_asset_job(
 )
 book_job = dg.define_asset_job(
     "book_job",
-    selection=dg.AssetSelection.assets("fills", "positions", "nav", "reconciliation"),
+    selection=dg.AssetSelection.assets("fills", "positions", "nav", "reconciliation", "execution_quality"),
     description=(
-        "Fills, positions and NAV of the book session, compared with the broker. 17:45 New York, the day "
-        "after the decision."
+        "Fills, positions and NAV of the book session, compared with the broker, and what they cost. 17:45 "
+        "New York, the day after the decision."
     ),
 )
 
+decision_job = dg.define_asset_job(
+    "decision_job",
+    selection=dg.AssetSelection.assets(
+        *("universe", "corporate_actions", "prices", "features"),
+        *("predictions", "model_drift", "signals", "target_portfolio"),
+    ),
+    description=(
+        "Everything from the prices of a session to its frozen plan, in one run; sends nothing. By hand, "
+        "once the book of the session before is closed."
+    ),
+)
 drift_monitor_job = dg.define_asset_job(
     "drift_monitor_job",
     selection=dg.AssetSelection.assets("model_drift"),
@@ -54,6 +71,7 @@ ALL_JOBS = (
     predictions_job,
     live_trader_job,
     book_job,
+    decision_job,
     drift_monitor_job,
     training_job,
     *OPERATIONS_JOBS,

@@ -4,6 +4,7 @@ What belongs here: turning declarations and frames of `hrp_core` into Dagster me
 numbers that are computed here.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -70,6 +71,18 @@ def materialization_metadata(table: Table, frame: pd.DataFrame, sessions: Sequen
         first, last = min(sessions), max(sessions)
         metadata[SESSION_KEY] = str(first) if first == last else f"{first} to {last}"
     return metadata
+
+
+def numbers(**values: float | None) -> dict[str, dg.MetadataValue]:
+    """Return numbers as metadata that Dagster plots over the partitions; those that are not known are absent.
+
+    Always floats: a name that is once an integer and once not would make two plots.
+    """
+    return {
+        name: dg.MetadataValue.float(float(value))
+        for name, value in values.items()
+        if value is not None and math.isfinite(value)
+    }
 
 
 def preview(frame: pd.DataFrame, table: Table | None = None, rows: int = 10) -> dg.TableMetadataValue:

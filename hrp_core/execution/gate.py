@@ -221,7 +221,8 @@ def _plan(evidence: Evidence) -> Iterator[Reason]:
         yield Reason(
             Code.NOT_APPROVED,
             Verdict.NO_GO,
-            f"plan {plan.plan_id} is {plan.status.value}, not approved as it stands; approve it with `hrp plan approve`",
+            f"plan {plan.plan_id} is {plan.status.value}, not approved as it stands; approve it with "
+            "`hrp plan approve`",
         )
 
 

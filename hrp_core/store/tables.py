@@ -1,7 +1,8 @@
 """The one declaration of every asset table: columns, types, keys, descriptions.
 
 It drives the DDL, the validation of what is written, the types of what is read, and the column schemas that
-Dagster shows. What does not belong here: tables that are not assets (they live in the migrations).
+Dagster shows. What does not belong here: tables that are not assets (they live in the migrations). Past 400
+lines because it is one list.
 """
 
 from collections.abc import Mapping
@@ -392,6 +393,33 @@ MODEL_DRIFT = Table(
     "One drift check of a model in production.",
 )
 
+EXECUTION_QUALITY = Table(
+    "execution_quality",
+    (
+        _SESSION,
+        Column("exec_id", ColumnType.TEXT, "The broker's execution id; of a cross, its own id."),
+        _STRATEGY,
+        _SYMBOL,
+        Column("side", ColumnType.TEXT, "buy or sell."),
+        Column("is_cross", ColumnType.BOOLEAN, "Whether strategies took it from one another."),
+        Column("shares", ColumnType.BIGINT, "Shares of this allocation, positive."),
+        Column("price", ColumnType.PRICE, "USD a share."),
+        Column("decision_close", ColumnType.PRICE, "Official close of D at E's basis; null: none.", True),
+        Column("open", ColumnType.PRICE, "Official open of E, USD a share; null where there is none.", True),
+        Column("shortfall_usd", ColumnType.CASH, "Cost against the decision close; below 0 is a gain.", True),
+        Column("shortfall_bps", ColumnType.DOUBLE, "The same, of the value at the decision close.", True),
+        Column("slippage_usd", ColumnType.CASH, "Cost against the open of E; below 0 is a gain.", True),
+        Column("slippage_bps", ColumnType.DOUBLE, "The same, of the value at the open.", True),
+        Column("commission", ColumnType.CASH, "USD; null = not reported yet. In neither cost.", True),
+        Column("assumed_price", ColumnType.PRICE, "Price replay fills the same order at; null: none.", True),
+        Column("assumed_commission", ColumnType.CASH, "USD replay charges for these shares.", True),
+        _MODE,
+        _ACCOUNT,
+    ),
+    ("session", "exec_id", "strategy_id"),
+    "What one strategy's part of one execution cost against the decision and the open.",
+)
+
 TABLES: Mapping[str, Table] = MappingProxyType(
     {
         declared.name: declared
@@ -410,6 +438,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             NAV,
             RECONCILIATION,
             MODEL_DRIFT,
+            EXECUTION_QUALITY,
         )
     }
 )

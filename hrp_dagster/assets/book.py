@@ -6,18 +6,22 @@ What belongs here: what came of the orders. What does not: arithmetic (`hrp_core
 import dagster as dg
 import pandas as pd
 
-from hrp_core.execution.bookkeeping import session_fills, session_nav, session_positions
+from hrp_core.execution.bookkeeping import past_navs, session_fills, session_nav, session_positions
 from hrp_core.execution.config import ClientRole
 from hrp_core.execution.projections import project_book
 from hrp_core.execution.reconciliation import session_reconciliation
 from hrp_dagster.assets.session_asset import requested_session, session_asset
+from hrp_dagster.metadata import numbers
+from hrp_dagster.plots import embedded, nav_plot
 from hrp_dagster.resources.ibkr import IBKRResource
 from hrp_dagster.resources.platform import Platform
 
 GROUP = "book"
 
 
-@session_asset(group=GROUP, kinds={"python", "sqlite", "interactivebrokers"}, deps=["orders"])
+@session_asset(
+    group=GROUP, kinds={"python", "sqlite", "interactivebrokers"}, deps=["orders", "broker_account"]
+)
 def fills(
     context: dg.AssetExecutionContext, platform: Platform, ibkr: IBKRResource
 ) -> dg.Output[pd.DataFrame]:
@@ -77,19 +81,28 @@ def nav(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[pd.D
     session = requested_session(context, clock)
     frame = session_nav(platform.store(), platform.journal(), session, clock.now())
     row = frame.iloc[0]
+    curve = [(past.valuation_session, past.nav) for past in past_navs(platform.store(), before=session)]
+    curve.append((row["valuation_session"], row["nav"]))
     return dg.Output(
         frame,
         metadata={
-            "nav": float(row["nav"]),
-            "cash": float(row["cash"]),
-            "gross_exposure": float(row["gross_exposure"]),
-            "drawdown": float(row["drawdown"]),
-            "turnover": float(row["turnover"]),
+            **numbers(
+                nav=row["nav"],
+                cash=row["cash"],
+                gross_exposure=row["gross_exposure"],
+                net_exposure=row["net_exposure"],
+                daily_return=row["daily_return"],
+                drawdown=row["drawdown"],
+                turnover=row["turnover"],
+            ),
+            **embedded("nav", nav_plot(pd.DataFrame(curve, columns=["valuation_session", "nav"]))),
         },
     )
 
 
-@session_asset(group=GROUP, kinds={"python", "sqlite", "interactivebrokers"}, deps=["positions"])
+@session_asset(
+    group=GROUP, kinds={"python", "sqlite", "interactivebrokers"}, deps=["positions", "broker_account"]
+)
 def reconciliation(
     context: dg.AssetExecutionContext, platform: Platform, ibkr: IBKRResource
 ) -> dg.Output[pd.DataFrame]:

@@ -8,21 +8,26 @@ from types import ModuleType
 
 import dagster as dg
 import pandas as pd
+from pydantic import Field
 
 from hrp_core.calendar import nyse
 from hrp_core.features import FEATURES
 from hrp_core.models.service import monitor_drift, monitor_rows, train_model
 from hrp_dagster.assets.session_asset import OWNERS, requested_session, session_asset
+from hrp_dagster.metadata import numbers
+from hrp_dagster.plots import drift_plot, embedded
 from hrp_dagster.resources.platform import Platform
 
 
 class TrainingSetup(dg.Config):
     """How to train; the defaults are those of the weekly job."""
 
-    model_name: str = "us_equity_ranker"
-    learner: str = "gradient_boosting"
-    since: str = "2010-01-04"
-    folds: int = 5
+    model_name: str = Field(
+        default="us_equity_ranker", description="Name in the registry that gets the new version."
+    )
+    learner: str = Field(default="gradient_boosting", description="ridge or gradient_boosting.")
+    since: str = Field(default="2010-01-04", description="First session to learn from, YYYY-MM-DD.")
+    folds: int = Field(default=5, ge=2, description="Walk-forward folds, purged and embargoed.")
 
 
 @dg.asset(
@@ -68,7 +73,9 @@ def trained_model(
     )
 
 
-@session_asset(group="monitoring", kinds={"python", "mlflow"}, deps=["predictions", "features"])
+@session_asset(
+    group="monitoring", kinds={"python", "mlflow"}, deps=["predictions", "features", "model_registry"]
+)
 def model_drift(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[pd.DataFrame]:
     """Each model in production against its training data; what cannot be checked is an error."""
     clock, settings = platform.clock(), platform.settings()
@@ -82,12 +89,16 @@ def model_drift(context: dg.AssetExecutionContext, platform: Platform) -> dg.Out
         now=clock.now(),
         auto_rollback=settings.auto_rollback,
     )
+    rows = monitor_rows(result, clock.now())
+    realized = rows.loc[rows["drift_type"] == "concept", ["model_name", "statistic"]]
     return dg.Output(
-        monitor_rows(result, clock.now()),
+        rows,
         metadata={
             "status": result.status.value,
             "models_checked": len(result.reports),
             "models_with_drift": list(result.drifted),
             "rollbacks": result.rollbacks,
+            **numbers(**{f"rank_ic_{model}": ic for model, ic in realized.itertuples(index=False)}),
+            **embedded("drift", drift_plot(rows)),
         },
     )

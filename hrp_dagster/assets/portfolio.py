@@ -10,6 +10,8 @@ from hrp_core.execution.config import ClientRole
 from hrp_core.execution.planning import plan_session
 from hrp_core.portfolio.stored import targets_frame
 from hrp_dagster.assets.session_asset import requested_session, session_asset
+from hrp_dagster.metadata import numbers
+from hrp_dagster.plots import embedded, weights_plot
 from hrp_dagster.resources.ibkr import IBKRResource
 from hrp_dagster.resources.platform import Platform
 
@@ -35,15 +37,23 @@ def target_portfolio(
             clock.now(),
         )
     plan, frozen = planned.plan, planned.frozen
+    targets = targets_frame(plan, frozen.plan_id)
+    by_name = targets.groupby("symbol")[["weight_before", "weight_target"]].sum()
     return dg.Output(
-        targets_frame(plan, frozen.plan_id),
+        targets,
         metadata={
             "plan_id": frozen.plan_id,
             "plan_status": frozen.status.value,
             "orders": len(frozen.intents),
             "crosses": len(frozen.crosses),
-            "equity": float(plan.equity),
-            "cash": float(plan.cash),
+            **numbers(
+                equity=float(plan.equity),
+                cash=float(plan.cash),
+                gross_weight=by_name["weight_target"].abs().sum(),
+                net_weight=by_name["weight_target"].sum(),
+                planned_turnover=(by_name["weight_target"] - by_name["weight_before"]).abs().sum(),
+            ),
             "notes": list(plan.notes),
+            **embedded("weights", weights_plot(targets)),
         },
     )

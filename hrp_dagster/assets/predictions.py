@@ -10,12 +10,13 @@ from hrp_core.platform.jobs import predictions_result
 from hrp_core.portfolio.freshness import require_fresh_data
 from hrp_core.portfolio.stored import score_session, session_signals, signals_frame
 from hrp_dagster.assets.session_asset import requested_session, session_asset
+from hrp_dagster.plots import embedded, predictions_plot
 from hrp_dagster.resources.platform import Platform
 
 GROUP = "predictions"
 
 
-@session_asset(group=GROUP, kinds={"python"}, deps=["universe", "features"])
+@session_asset(group=GROUP, kinds={"python"}, deps=["universe", "features", "model_registry"])
 def predictions(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[pd.DataFrame]:
     """One score a strategy and name; a strategy that cannot be scored is left out and named in `errors`."""
     session, strategies = requested_session(context, platform.clock()), platform.strategies()
@@ -29,14 +30,17 @@ def predictions(context: dg.AssetExecutionContext, platform: Platform) -> dg.Out
         processed=int(result.predictions["strategy_id"].nunique()),
         errors=result.errors,
     )
+    scored_by = result.predictions[["model_name", "model_version"]].drop_duplicates()
     return dg.Output(
         result.predictions.assign(session=session),
         metadata={
             "status": outcome.status.value,
+            "models": [f"{name} {version}" for name, version in scored_by.itertuples(index=False)],
             "predictions": outcome.predictions_generated,
             "strategies": outcome.strategies_processed,
             "deployed": len(strategies),
             "errors": result.errors,
+            **embedded("predictions", predictions_plot(result.predictions)),
         },
     )
 

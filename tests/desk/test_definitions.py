@@ -8,6 +8,7 @@ from hrp_core.settings import Settings
 from hrp_core.store import TABLES
 from hrp_dagster.definitions import build_defs
 
+EXTERNAL = {"model_registry", "broker_account"}
 BULK = {"price_history": "prices", "feature_history": "features"}
 
 
@@ -16,7 +17,7 @@ def specs() -> dict[str, dg.AssetSpec]:
 
 
 def test_every_declared_table_has_its_asset() -> None:
-    assert set(specs()) == {*TABLES, *BULK, "trained_model"}
+    assert set(specs()) == {*TABLES, *BULK, "trained_model", *EXTERNAL}
 
 
 @pytest.mark.parametrize("name", sorted({*TABLES, *BULK}))
@@ -58,6 +59,14 @@ def test_the_graph_reads_as_the_day_runs() -> None:
         ("feature_history", "trained_model"),
         ("features", "model_drift"),
         ("predictions", "model_drift"),
+        ("trained_model", "model_registry"),
+        ("model_registry", "predictions"),
+        ("model_registry", "model_drift"),
+        ("orders", "broker_account"),
+        ("broker_account", "fills"),
+        ("broker_account", "reconciliation"),
+        ("fills", "execution_quality"),
+        ("prices", "execution_quality"),
     }
 
 
@@ -69,7 +78,7 @@ def test_jobs_select_what_their_name_says() -> None:
         )
         for name in (
             *("history_job", "market_data_job", "predictions_job", "live_trader_job", "book_job"),
-            *("drift_monitor_job", "training_job"),
+            *("decision_job", "drift_monitor_job", "training_job"),
         )
     }
     assert jobs == {
@@ -77,7 +86,11 @@ def test_jobs_select_what_their_name_says() -> None:
         "market_data_job": ["corporate_actions", "features", "prices", "universe"],
         "predictions_job": ["model_drift", "predictions", "signals", "target_portfolio"],
         "live_trader_job": ["orders", "trade_gate"],
-        "book_job": ["fills", "nav", "positions", "reconciliation"],
+        "book_job": ["execution_quality", "fills", "nav", "positions", "reconciliation"],
+        "decision_job": [
+            *("corporate_actions", "features", "model_drift", "predictions"),
+            *("prices", "signals", "target_portfolio", "universe"),
+        ],
         "drift_monitor_job": ["model_drift"],
         "training_job": ["trained_model"],
     }
@@ -96,7 +109,7 @@ def test_every_materialization_shows_rows_session_preview_and_content(desk: Desk
     desk.next_day(FIRST)
     with dg.DagsterInstance.get() as instance:
         for name, spec in specs().items():
-            if name == "trained_model":
+            if name in ("trained_model", *EXTERNAL):
                 continue
             event = instance.get_latest_materialization_event(spec.key)
             assert event is not None, name
