@@ -1,21 +1,25 @@
 """Every setting of the system, once, typed.
 
-Values come from the environment (`HRP_*`), then from `.env` in the project root, then from the defaults
-below. Broker settings (`IBKR_*`) are read by `hrp_core.execution.config` alone, and never in sim mode.
+Values come from the environment (`HRP_*`), then from `.env` in the project root (or the file that
+`HRP_ENV_FILE` names), then from the defaults below. Broker settings (`IBKR_*`) are read by
+`hrp_core.execution.config` alone, and never in sim mode.
 """
 
+import os
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from hrp_core.calendar import Clock, GatewayClock, WallClock
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+# One checkout can serve several installations: each has its file of settings.
+ENV_FILE = PROJECT_ROOT / Path(os.environ.get("HRP_ENV_FILE") or ".env").expanduser()
 
 
 class Mode(StrEnum):
@@ -30,7 +34,12 @@ class Settings(BaseSettings):
     """The settings of one installation. Build one and pass it on; nothing reads the environment twice."""
 
     model_config = SettingsConfigDict(
-        env_prefix="HRP_", env_file=PROJECT_ROOT / ".env", env_ignore_empty=True, extra="ignore", frozen=True
+        env_prefix="HRP_",
+        env_file=ENV_FILE,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
     )
 
     home: Path = Field(default=PROJECT_ROOT / ".hrp", description="Where all state lives.")
@@ -165,9 +174,14 @@ class Settings(BaseSettings):
     run_history_days: int = Field(
         default=90, gt=0, description="Days that Dagster keeps finished runs; runs that send orders stay."
     )
+    min_free_disk_gb: float = Field(
+        default=1.0, ge=0, description="Free space under HRP_HOME below which `hrp doctor` fails, GB."
+    )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="Least severe line logged."
+        default="INFO",
+        validation_alias=AliasChoices("HRP_LOG_LEVEL", "LOG_LEVEL"),
+        description="Least severe line logged; LOG_LEVEL is read too.",
     )
     log_format: Literal["text", "json"] = Field(default="text", description="How log lines look.")
 
@@ -179,6 +193,12 @@ class Settings(BaseSettings):
             return None
         value = value.expanduser()
         return value if value.is_absolute() else (PROJECT_ROOT / value)
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        """Take `debug` for DEBUG, as other programs that read LOG_LEVEL do."""
+        return value.upper() if isinstance(value, str) else value
 
     @field_validator("symbols", "restricted", mode="before")
     @classmethod

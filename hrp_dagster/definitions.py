@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from hrp_core.log import mask_records
 from hrp_core.settings import Settings
 from hrp_dagster.assets import (
     book,
@@ -64,4 +65,6 @@ def build_defs(settings: Settings | None = None, **resource_overrides: Any) -> d
     )
 
 
+# Dagster stores what is logged in a run: account numbers must not get there.
+mask_records()
 defs = build_defs()

@@ -15,7 +15,9 @@ from hrp_dagster.cli import (
     data,
     demo,
     dev,
+    doctor,
     gateway,
+    init,
     job,
     model,
     orders,
@@ -34,6 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("demo")(demo.demo)
+app.command("init")(init.init)
+app.command("doctor")(doctor.doctor)
 app.command("dev")(dev.dev)
 app.command("replay")(replay.replay)
 app.command("status")(views.status)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from hrp_core.errors import SettingsError
 from hrp_core.log import configure_logging
-from hrp_core.settings import Settings
+from hrp_core.settings import Mode, Settings
 from hrp_dagster.environment import prepare_environment
 
 # Results go to standard output, everything else to standard error, so that --json can be piped.
@@ -32,17 +32,31 @@ def load_settings(console_log: bool = True) -> Settings:
     Raises:
         SettingsError: a setting is wrong; the message names its environment variable.
     """
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'HRP_' + str(item['loc'][0]).upper() if item['loc'] else 'settings'}: {item['msg']}"
-            for item in error.errors()
-        )
-        raise SettingsError(f"{problems}. Correct the environment or .env") from None
+    settings = read_settings()
     prepare_environment(settings)
     configure_logging(settings.log_level, settings.log_format, settings.logs_dir, console=console_log)
     return settings
+
+
+def read_settings(mode: Mode | None = None) -> Settings:
+    """Return the settings and touch nothing else; for whoever looks at the installation before it is used.
+
+    Raises:
+        SettingsError: a setting is wrong; the message names its environment variable.
+    """
+    try:
+        return Settings() if mode is None else Settings(mode=mode)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{_variable(item['loc'][0]) if item['loc'] else 'settings'}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise SettingsError(f"{problems}. Correct the environment or .env") from None
+
+
+def _variable(name: object) -> str:
+    text = str(name).upper()
+    return text if text in ("HRP_LOG_LEVEL", "LOG_LEVEL") else f"HRP_{text}"
 
 
 def parse_session(text: str) -> date:
