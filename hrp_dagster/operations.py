@@ -9,11 +9,15 @@ from hrp_core.calendar import WallClock
 from hrp_core.errors import NotReadyError
 from hrp_core.execution.config import ClientRole
 from hrp_core.execution.looks import coverage_gaps
+from hrp_core.execution.open_monitor import monitor_open
 from hrp_core.execution.preflight import preflight
+from hrp_core.execution.preopen import preopen_check
+from hrp_core.execution.preopen_judgement import SymbolLock
 from hrp_core.execution.projections import project_book
 from hrp_core.execution.sync import sync_broker
 from hrp_core.ledger.types import ExternalPolicy
 from hrp_core.market.freshness import recent_universe
+from hrp_core.portfolio.types import SymbolAction
 from hrp_dagster.history import clean_history
 from hrp_dagster.resources.ibkr import IBKRResource
 from hrp_dagster.resources.platform import Platform
@@ -63,6 +67,62 @@ def ask_preview(context: dg.OpExecutionContext, platform: Platform, ibkr: IBKRRe
     )
 
 
+@dg.op(description="Whether what waits at the broker is what was decided; what is not is taken back.")
+def check_before_open(context: dg.OpExecutionContext, platform: Platform, ibkr: IBKRResource) -> None:
+    """Compare working orders, positions and prior closes; a name whose price basis changed is frozen."""
+    settings, journal, clock = platform.settings(), platform.journal(), platform.clock()
+
+    def lock(found: SymbolLock) -> None:
+        journal.control_symbol(
+            found.symbol,
+            SymbolAction.FREEZE,
+            until=found.until,
+            by="preopen_check",
+            reason=found.reason,
+            now=clock.now(),
+        )
+
+    report = preopen_check(
+        settings,
+        platform.store(),
+        journal,
+        lambda: ibkr.connect(settings, ClientRole.WRITER),
+        clock,
+        lock=lock,
+    )
+    context.add_output_metadata(
+        {
+            "working": len(report.working),
+            "concerns": [concern.message for concern in report.concerns],
+            "frozen": [found.symbol for found in report.locks],
+            "withdrawn": [item.order_ref for item in report.withdrawn],
+            "halted": report.halted,
+        }
+    )
+
+
+@dg.op(description="Stays connected through the open and journals what the broker says.")
+def watch_open(context: dg.OpExecutionContext, platform: Platform, ibkr: IBKRResource) -> None:
+    """Watch the open; what it leaves unfilled stays or is cancelled (HRP_RESIDUAL_POLICY)."""
+    settings = platform.settings()
+    report = monitor_open(
+        settings,
+        platform.store(),
+        platform.journal(),
+        lambda: ibkr.connect(settings, ClientRole.WRITER),
+        platform.clock(),
+    )
+    context.add_output_metadata(
+        {
+            "finished": report.finished,
+            "stopped": report.stopped,
+            "orders": len(report.orders),
+            "withdrawn": [item.order_ref for item in report.withdrawn],
+            "missing": list(report.missing),
+        }
+    )
+
+
 @dg.op(description="Delete old runs, but for those that sent orders, and give their space back.")
 def tidy_history(context: dg.OpExecutionContext, platform: Platform) -> None:
     """Runs are stamped by the computer's clock, in sim too."""
@@ -95,10 +155,22 @@ def preflight_job() -> None:
     ask_preview()
 
 
+@dg.job(description="The basket at the broker against the plan. 08:45 New York on the day it executes.")
+def preopen_job() -> None:
+    """Check before the open."""
+    check_before_open()
+
+
+@dg.job(description="The open, watched from 09:25 to 09:45 New York on the day the basket executes.")
+def open_monitor_job() -> None:
+    """Watch the open."""
+    watch_open()
+
+
 @dg.job(description="Old runs are deleted, those that sent orders stay. 04:10 every night.")
 def cleanup_job() -> None:
     """Keep house."""
     tidy_history()
 
 
-OPERATIONS_JOBS = (sync_job, preflight_job, cleanup_job)
+OPERATIONS_JOBS = (sync_job, preflight_job, preopen_job, open_monitor_job, cleanup_job)
