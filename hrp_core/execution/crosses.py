@@ -4,18 +4,46 @@ What belongs here: when crosses may be written down, and their price from the st
 (`hrp_core.portfolio.netting`) and their place in the book (`hrp_core.ledger`).
 """
 
+from collections.abc import Mapping
 from datetime import date, datetime
 
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import FrozenPlan, OrderStatus, PlanStatus
 from hrp_core.money import is_price, to_money
+from hrp_core.portfolio.types import Purpose
 from hrp_core.store import Store, newest_session, read_table, table
 
 
 def crosses_waiting(journal: Journal, plan: FrozenPlan, opening: datetime, now: datetime) -> bool:
-    """Return whether crosses of the plan still are to be written down; never after `opening`, that of E."""
+    """Return whether crosses of the plan still are to be written down; never after `opening`, that of E.
+
+    A flatten that came later has given them up: it sells to the share what each strategy held then.
+    """
     undecided = plan.status in (PlanStatus.PROPOSED, PlanStatus.APPROVED)
-    return bool(plan.crosses) and undecided and now < opening and not journal.crosses_of(plan.plan_id)
+    if not (plan.crosses and undecided and now < opening) or journal.crosses_of(plan.plan_id):
+        return False
+    flattened = journal.plans(plan.session, plan.session, Purpose.FLATTEN)
+    return all(other.created_at < plan.created_at for other in flattened)
+
+
+def after_crosses(
+    journal: Journal, session: date, shares: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, int]]:
+    """Return what each strategy holds once the crosses of `session` that wait for the open have counted.
+
+    Args:
+        journal: holds the crosses.
+        session: decision session D.
+        shares: by strategy and symbol, as the book has them now.
+    """
+    held = {name: dict(mine) for name, mine in shares.items()}
+    counted = {cross.cross_id for cross in journal.book_crosses()}
+    for plan in journal.plans(session, session):
+        for cross in journal.crosses_of(plan.plan_id):
+            for name, moved in () if cross.cross_id in counted else cross.shares:
+                mine = held.setdefault(name, {})
+                mine[cross.symbol] = mine.get(cross.symbol, 0) + moved
+    return held
 
 
 def never_sent(journal: Journal, plan: FrozenPlan) -> bool:

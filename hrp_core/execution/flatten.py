@@ -14,6 +14,7 @@ from hrp_core.calendar import Clock, nyse
 from hrp_core.errors import RefusedError
 from hrp_core.execution.bookkeeping import Connect
 from hrp_core.execution.broker import Broker
+from hrp_core.execution.crosses import after_crosses
 from hrp_core.execution.latching import StillWorking, cancel_working
 from hrp_core.execution.order_manager import OrderManager
 from hrp_core.execution.send_window import SendAt, SendWindow, send_window
@@ -120,8 +121,8 @@ def flatten(
 ) -> FlattenReport:
     """Cancel what works, then send market orders for everything the ledger holds.
 
-    What other plans of the session have not sent is given up. Calling it again, with a new code, cancels what
-    is left of the first call's orders and sells what is held then.
+    What other plans of the session have not sent is given up, their crosses included. Calling it again, with
+    a new code, cancels what is left of the first call's orders and sells what is held then.
 
     Args:
         settings: mode, lock, waits.
@@ -153,7 +154,9 @@ def flatten(
         now = clock.now()
         _require_window(now)
         state = _sync(settings, journal, broker, now, writer=True).book.state()
-        intents = _intents(broker, state)
+        # Crosses count at the open, before its executions: each strategy sells what it will hold then.
+        owned = after_crosses(journal, nyse().decision_session(now), state.strategy_shares)
+        intents = _intents(broker, state, owned)
         positions = _positions_hash(broker.account, state, now)
         journal.use_flatten_code(code, broker.account, positions, by=by, reason=reason, now=now)
         plan = _freeze(settings, journal, state, intents, code, reason, now)
@@ -230,7 +233,7 @@ def _positions_hash(account: str, state: LedgerState, now: datetime) -> str:
     return sha256(canonical_json({"account": account, "session": session, "shares": dict(state.shares)}))
 
 
-def _intents(broker: Broker, state: LedgerState) -> list[Intent]:
+def _intents(broker: Broker, state: LedgerState, owned: Mapping[str, Mapping[str, int]]) -> list[Intent]:
     symbols = sorted(state.shares)
     contracts = broker.qualify(symbols)
     unknown = [symbol for symbol in symbols if symbol not in contracts]
@@ -251,9 +254,7 @@ def _intents(broker: Broker, state: LedgerState) -> list[Intent]:
             limit_price=None,
             reference_price=None,
             allocations=tuple(
-                (name, -held[symbol])
-                for name, held in sorted(state.strategy_shares.items())
-                if held.get(symbol)
+                (name, -held[symbol]) for name, held in sorted(owned.items()) if held.get(symbol)
             ),
         )
         for symbol in symbols

@@ -132,7 +132,8 @@ class ControlRecords(AccountRecords):
         """
         with self._database.write() as connection:
             plan = load_plan(connection, plan_id)
-            unsent = all(intent.status is OrderStatus.PENDING for intent in plan.intents)
+            crossed = connection.execute("SELECT 1 FROM crosses WHERE plan_id = ?", (plan_id,)).fetchone()
+            unsent = crossed is None and all(intent.status is OrderStatus.PENDING for intent in plan.intents)
             if plan.status not in (PlanStatus.PROPOSED, PlanStatus.APPROVED) or not unsent:
                 raise RefusedError(
                     f"plan {plan_id} is {plan.status.value}"
