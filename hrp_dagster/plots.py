@@ -83,7 +83,7 @@ def predictions_plot(predictions: pd.DataFrame) -> "Figure | None":
         scores = rows["prediction"].to_numpy(dtype=float)
         spread = scores.std()
         standard = (scores - scores.mean()) / (spread if spread > 0 else 1.0)
-        axes.hist(standard, bins=np.linspace(-4, 4, 33), histtype="step", label=str(strategy_id))
+        axes.hist(standard, bins=np.linspace(-4, 4, 33).tolist(), histtype="step", label=str(strategy_id))
     axes.set_ylabel("names")
     axes.legend(frameon=False, fontsize=8)
     return figure
