@@ -12,6 +12,7 @@ from hrp_core.errors import HrpError, RefusedError
 from hrp_dagster.cli import (
     book,
     control,
+    dashboard,
     data,
     demo,
     dev,
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("dev")(dev.dev)
+app.command("dashboard")(dashboard.dashboard)
 app.command("replay")(replay.replay)
 app.command("status")(views.status)
 app.command("positions")(views.positions)
