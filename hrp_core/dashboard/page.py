@@ -6,7 +6,7 @@ buttons do (`actions`).
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import altair as alt
 import pandas as pd
@@ -202,7 +202,7 @@ def _trades(api: PlatformAPI) -> None:
 
 def _table(frame: pd.DataFrame, formats: dict[str, str], signed: list[str] | None = None) -> None:
     """Draw a table; losses of the columns `signed` are red, figures stand flush right."""
-    styled = frame.style.format(formats, na_rep=tables.NONE)
+    styled = frame.style.format(cast(Any, formats), na_rep=tables.NONE)
     if signed:
         styled = styled.apply(_losses, subset=pd.Index(signed))
     height = min(_HEADER + _ROW * len(frame) + 4, _LONGEST)
