@@ -21,7 +21,7 @@ from hrp_core.platform import PlatformAPI
 
 TRADES = 50
 BEST = 5  # names a card shows
-_ROW, _HEADER, _LONGEST = 26, 30, 560  # pixels
+_ROW, _HEADER, _LONGEST = 26, 37, 560  # pixels
 _TICKS = 6
 _LOSS = "color: #b3261e"
 _MESSAGE = "message"
