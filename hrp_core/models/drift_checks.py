@@ -248,6 +248,24 @@ def read_verdicts(store: Store, model_name: str, model_version: str, *, end: dat
     ]
 
 
+def newest_drift(store: Store, model_name: str, model_version: str) -> DriftReport | None:
+    """Return the checks of a version that were recorded for its newest session; None without any."""
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT session, drift_type, subject, status, statistic, threshold, samples FROM "
+            "model_drift_checks WHERE model_name = ? AND model_version = ? "
+            "QUALIFY session = max(session) OVER () ORDER BY drift_type, subject",
+            [model_name, model_version],
+        ).fetchall()
+    if not rows:
+        return None
+    checks = tuple(
+        DriftCheck(kind, subject, DriftStatus(status), statistic, threshold, samples)
+        for _, kind, subject, status, statistic, threshold, samples in rows
+    )
+    return DriftReport(rows[0][0], model_name, model_version, checks)
+
+
 def _feature_checks(reference: DriftReference, features: pd.DataFrame, session: date) -> list[DriftCheck]:
     shocks = [SHOCK_FEATURE] if f"{SHOCK_FEATURE}.shock" in reference.subjects else []
     names = list(dict.fromkeys([*reference.features, *shocks]))

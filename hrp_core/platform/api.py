@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from hrp_core.calendar import NEW_YORK, Clock
+from hrp_core.calendar import NEW_YORK, Clock, nyse
 from hrp_core.errors import DataError, NotReadyError
 from hrp_core.execution.bookkeeping import official_marks
 from hrp_core.execution.orders import Order
@@ -26,13 +26,16 @@ from hrp_core.features import FEATURES, feature_version
 from hrp_core.ledger.book import read_book
 from hrp_core.ledger.journal import Journal
 from hrp_core.models.deployments import ACTIVE, PRODUCTION, Deployment
+from hrp_core.models.drift_checks import DriftReport, newest_drift
 from hrp_core.models.inspection import compare_samples, inspect_drift, recent_features
 from hrp_core.models.registered import score_model
 from hrp_core.models.registry import ModelRegistry
 from hrp_core.models.scoring import score_factor
+from hrp_core.models.service import MonitorResult, monitor_drift
 from hrp_core.models.tracking import Tracking
 from hrp_core.money import is_price, to_money
-from hrp_core.portfolio.strategies import StrategyState, read_strategy_files
+from hrp_core.platform.status import Status, read_status
+from hrp_core.portfolio.strategies import StrategyState, load_strategies, read_strategy_files
 from hrp_core.settings import Settings
 from hrp_core.store import (
     EventType,
@@ -212,6 +215,28 @@ class PlatformAPI:
         held = sum((item.shares * marks[symbol] for symbol, item in book.holdings.items()), Decimal(0))
         return to_money(book.cash + held)
 
+    def get_cash(self) -> Decimal:
+        """Return the cash of the ledger, USD. Before the first connection it is 0."""
+        return to_money(read_book(self.journal).cash)
+
+    def get_nav(self, start_date: date | None = None, end_date: date | None = None) -> pd.DataFrame:
+        """Return what the account was worth after each session: the columns of `nav`, oldest first.
+
+        Args:
+            start_date: first decision session.
+            end_date: last decision session, included.
+        """
+        return self._account_rows(table("nav"), _conditions(None, start_date, end_date))
+
+    def get_gate_verdict(self) -> pd.DataFrame:
+        """Return the newest verdict of the trade gate: the columns of `trade_gate`, one row or none."""
+        rows = self._account_rows(table("trade_gate"))
+        return rows.sort_values("session", ignore_index=True).tail(1).reset_index(drop=True)
+
+    def get_status(self) -> Status:
+        """Return the state of the installation in a dozen facts, and what happens next."""
+        return read_status(self.settings)
+
     # --- research ------------------------------------------------------------------------------------
 
     def get_deployed_strategies(self) -> pd.DataFrame:
@@ -347,6 +372,25 @@ class PlatformAPI:
             conditions.append(("session = ?", [as_of_date]))
         return self._rows(table("predictions"), conditions)
 
+    def get_latest_predictions(self, strategy_id: str) -> pd.DataFrame:
+        """Return the newest stored predictions of a strategy: the columns of `predictions`, best rank first.
+
+        Args:
+            strategy_id: such as HYP-2026-001.
+        """
+        newest = "session = (SELECT max(session) FROM predictions WHERE strategy_id = ?)"
+        rows = self._rows(table("predictions"), [("strategy_id = ?", [strategy_id]), (newest, [strategy_id])])
+        return rows.sort_values(["rank", "symbol"], ignore_index=True)
+
+    def get_drift_report(self, model_name: str, model_version: str) -> DriftReport | None:
+        """Return the newest recorded look for drift at a version; None when there was none yet.
+
+        Args:
+            model_name: registered model.
+            model_version: number, as text.
+        """
+        return newest_drift(self.store, model_name, model_version)
+
     def check_model_drift(
         self,
         model_name: str,
@@ -390,6 +434,26 @@ class PlatformAPI:
             for check in report.checks
         }
         return {**found, "summary": dict(report.summary)}
+
+    def monitor_drift(self, actor: str = "") -> MonitorResult:
+        """Check the models of all deployed strategies for drift as of the decision session, and record it.
+
+        Nothing is rolled back: that is the drift monitor's, where it is turned on.
+
+        Args:
+            actor: who asks; default: the user of this process.
+
+        Raises:
+            NotReadyError: the clock of the mode does not run.
+            SettingsError: a strategy file is wrong.
+            StoreError: the database stays locked.
+        """
+        now = self.clock.now()
+        strategies = load_strategies(self._settings.strategies)
+        models = [item.model for item in strategies if item.model not in FEATURES]
+        session = nyse().decision_session(now)
+        who = actor or getpass.getuser()
+        return monitor_drift(self.store, self.registry, models, session, now=now, actor=who)
 
     def rollback_deployment(
         self, model_name: str, to_version: str | None = None, actor: str = "", reason: str = ""

@@ -12,6 +12,7 @@ from hrp_core.errors import HrpError, RefusedError
 from hrp_dagster.cli import (
     book,
     control,
+    dashboard,
     data,
     demo,
     dev,
@@ -39,6 +40,7 @@ app.command("demo")(demo.demo)
 app.command("init")(init.init)
 app.command("doctor")(doctor.doctor)
 app.command("dev")(dev.dev)
+app.command("dashboard")(dashboard.dashboard)
 app.command("replay")(replay.replay)
 app.command("status")(views.status)
 app.command("positions")(views.positions)
