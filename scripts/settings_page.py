@@ -1,7 +1,4 @@
-"""Print docs/settings.md, the table of every setting.
-
-Use: `python scripts/settings_page.py > docs/settings.md`.
-"""
+"""Print docs/settings.md, every setting: `python scripts/settings_page.py > docs/settings.md`."""
 
 from decimal import Decimal
 from enum import Enum
@@ -26,8 +23,8 @@ _HEAD = """\
 Generated from the code (`python scripts/settings_page.py > docs/settings.md`); a test keeps it up to date.
 
 Every setting is an environment variable. What the environment does not have is read from `.env` in the
-project's folder, or from the file that `HRP_ENV_FILE` names; then the default holds. A relative path starts at the
-project's folder. `hrp doctor` says what does not fit together. The limits are explained in
+project's folder, or from the file that `HRP_ENV_FILE` names; then the default holds. A relative path starts
+at the project's folder. `hrp doctor` says what does not fit together. The limits are explained in
 [risk-rules.md](risk-rules.md), the modes in [modes.md](modes.md).
 """
 
