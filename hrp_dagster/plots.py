@@ -41,7 +41,13 @@ def nav_plot(navs: pd.DataFrame) -> "Figure":
         navs: columns `valuation_session` and `nav`, USD, in order; at least one row.
     """
     figure, axes = _figure("Net asset value (USD)")
-    axes.plot(_days(navs["valuation_session"]), navs["nav"].astype(float), color=_BLUE, marker="o", ms=3)
+    axes.plot(
+        _days(navs["valuation_session"]),
+        navs["nav"].astype(float),
+        color=_BLUE,
+        marker="o" if len(navs) <= 60 else "",
+        ms=3,
+    )
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.tick_params(axis="x", rotation=30)
     return figure
@@ -63,7 +69,7 @@ def weights_plot(targets: pd.DataFrame) -> "Figure | None":
     axes.bar(at - 0.2, 100 * held["weight_before"], 0.4, color=_GREY, label="before")
     axes.bar(at + 0.2, 100 * held["weight_target"], 0.4, color=_BLUE, label="target")
     _names(axes, held.index)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
     return figure
 
 

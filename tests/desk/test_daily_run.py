@@ -29,6 +29,11 @@ def test_nav_is_the_brokers_account_to_the_cent_and_replay_repeats_the_fills(des
     assert (len(parity.sessions), parity.differences) == (3, ())
     assert parity.fills == desk.gateway.state().executions == len(stored(desk, "fills"))
     assert parity.fills > 5
+    quality = stored(desk, "execution_quality")
+    assert len(quality) == parity.fills
+    assert quality["assumed_price"].tolist() == quality["price"].tolist()
+    assert quality["assumed_commission"].tolist() == quality["commission"].tolist()
+    assert quality["shortfall_bps"].notna().all()
 
 
 def test_a_planted_one_share_difference_is_found_and_named(desk: Desk) -> None:

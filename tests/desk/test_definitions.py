@@ -1,9 +1,14 @@
 """What a person finds on every asset, in its definition and after a run."""
 
+import os
+import subprocess
+import sys
+
 import dagster as dg
 import pytest
 from desk import FIRST, Desk
 
+from hrp_core.calendar import nyse
 from hrp_core.settings import Settings
 from hrp_core.store import TABLES
 from hrp_dagster.definitions import build_defs
@@ -120,6 +125,35 @@ def test_every_materialization_shows_rows_session_preview_and_content(desk: Desk
             assert metadata["hrp/content_hash"].value, name
             if spec.partitions_def is not None:
                 assert metadata["hrp/session"].value in (str(FIRST), "2022-12-05"), name
+
+
+def test_the_day_leaves_numbers_that_plot_and_pictures(desk: Desk) -> None:
+    desk.evening(FIRST)
+    book = dict(desk.run("drift_monitor_job", FIRST).metadata)
+    following = nyse().next(FIRST)
+    desk.at(following, "17:45")
+    desk.run("market_data_job", following)
+    book |= desk.run("book_job", FIRST).metadata
+    for asset, plot, figures in (
+        ("nav", "nav_plot", ("nav", "gross_exposure", "net_exposure", "turnover")),
+        ("execution_quality", "shortfall_plot", ("shortfall_usd", "shortfall_bps", "commission_bps")),
+    ):
+        assert all(isinstance(book[asset][name], float) for name in figures), book[asset]
+        picture = str(book[asset][plot])
+        assert picture.startswith(f"![{plot.removesuffix('_plot')}](data:image/png;base64,")
+        assert len(picture) < 80_000
+
+
+def test_loading_in_paper_mode_asks_no_broker(tmp_path) -> None:
+    home = tmp_path / "nothing"
+    environment = {**os.environ, "HRP_HOME": str(home), "HRP_MODE": "paper", "IBKR_PORT": "1"}
+    program = "import dagster as dg; from hrp_dagster.definitions import defs; dg.Definitions.validate_loadable(defs)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not home.exists()
 
 
 def test_loading_needs_no_gateway_and_no_database(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
