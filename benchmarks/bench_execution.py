@@ -1,8 +1,9 @@
 """How fast a basket is journaled and acknowledged, and how long it takes to learn what the broker has.
 
 What belongs here: 500 orders through the real order manager, against the in-process broker and against the
-gateway over a socket, beside as many bare durable commits of sqlite; the same basket paced; a snapshot and
-the book of 1,000 positions with prices.
+gateway over a socket, each right after as many bare durable commits of sqlite; the same basket paced; a
+snapshot and the book of 1,000 positions with prices. Wall clock and processor are both printed. Where the
+disk alone is too slow for the claim in seconds, the run says so and the ratio to the bare commits decides.
 """
 
 import math
@@ -11,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -40,31 +42,54 @@ EVENING = datetime(2022, 12, 15, 18, 30, tzinfo=NEW_YORK)
 AFTERNOON = datetime(2022, 12, 16, 17, 45, tzinfo=NEW_YORK)
 IB_MESSAGES_A_SECOND = 50
 SYNC_SECONDS = 2.0
+ORDERS_A_SECOND = 500
+TIMES_BARE = 2.0
+"""Most that a basket may take, in times of as many bare durable commits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """What some work took, seconds: on the wall, and of the processor over all threads of this process."""
+
+    wall: float
+    processor: float
 
 
 def main() -> int:
     """Measure, print, and return 1 when a claim fails."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        commits = _bare_commits(home / "bare.sqlite", ORDERS)
+        bare = _bare_commits(home / "bare.sqlite", ORDERS)
         in_process = _in_process(home / "in_process")
+        bare_again = _bare_commits(home / "bare_again.sqlite", ORDERS)
         lifted, sync = _over_socket(home / "lifted", Pacer(math.inf), ORDERS)
         paced, _ = _over_socket(home / "paced", Pacer(), ORDERS)
         _, large_sync = _over_socket(home / "large", Pacer(math.inf), POSITIONS)
     what = f"{ORDERS} orders journaled and acknowledged"
+    least = 1.2 * ORDERS / IB_MESSAGES_A_SECOND
     return report(
         [
-            Measurement(f"{what}, in process", in_process, "s", ORDERS / 500, "500 a second"),
-            Measurement(f"{what}, over a socket, pacing lifted", lifted, "s", ORDERS / 500, "500 a second"),
-            Measurement(
-                f"{what}, paced", paced, "s", 1.2 * ORDERS / IB_MESSAGES_A_SECOND, "50 a second, and a fifth"
-            ),
+            *_claims(f"{what}, in process", in_process, bare),
+            *_claims(f"{what}, over a socket, pacing lifted", lifted, bare_again),
+            Measurement(f"{what}, paced", paced.wall, "s", least, "50 a second, and a fifth"),
             Measurement(f"sync of {ORDERS} positions with prices", sync, "s", SYNC_SECONDS, "limit"),
             Measurement(f"sync of {POSITIONS} positions with prices", large_sync, "s", SYNC_SECONDS, "limit"),
-            # No claim: what the disk asks for as many transactions, for comparison with the rows above.
-            Measurement(f"{ORDERS} bare durable commits of sqlite", commits, "s", 60.0, "sanity limit"),
         ]
     )
+
+
+def _claims(what: str, took: Took, bare: float) -> list[Measurement]:
+    """Return the claims about one basket, given what as many bare durable commits took just before it."""
+    limit = ORDERS / ORDERS_A_SECOND
+    name = f"{ORDERS_A_SECOND} a second"
+    possible = bare <= limit
+    if not possible:
+        name += f"; impossible here: {ORDERS} bare durable commits alone took {bare:.2f} s"
+    return [
+        Measurement(what, took.wall, "s", limit, name, judged=possible),
+        Measurement(f"{what}, to bare commits", took.wall, "s", TIMES_BARE * bare, f"{TIMES_BARE:g} x bare"),
+        Measurement(f"{what}, processor", took.processor, "s", limit, f"{ORDERS_A_SECOND} a second"),
+    ]
 
 
 def _bare_commits(path: Path, count: int) -> float:
@@ -80,15 +105,15 @@ def _bare_commits(path: Path, count: int) -> float:
     return seconds
 
 
-def _in_process(folder: Path) -> float:
+def _in_process(folder: Path) -> Took:
     folder.mkdir()
     engine = Engine(_tape(ORDERS), EngineState.opening(now=EVENING, cash=CASH))
     with SimBroker(engine, "DU1234567") as broker:
         return _send(broker, Journal(folder / "journal.sqlite"), broker, ORDERS)
 
 
-def _over_socket(folder: Path, pacer: Pacer, count: int) -> tuple[float, float]:
-    """Return the seconds of sending, and of a sync with quotes and the book after the fills."""
+def _over_socket(folder: Path, pacer: Pacer, count: int) -> tuple[Took, float]:
+    """Return what sending took, and the seconds of a sync with quotes and the book after the fills."""
     folder.mkdir()
     journal = Journal(folder / "journal.sqlite")
     with ExitStack() as stack:
@@ -110,7 +135,7 @@ def _over_socket(folder: Path, pacer: Pacer, count: int) -> tuple[float, float]:
     return sending, seconds
 
 
-def _send(broker: Broker, journal: Journal, clock: Clock, count: int) -> float:
+def _send(broker: Broker, journal: Journal, clock: Clock, count: int) -> Took:
     orders = tuple(
         PlannedOrder(symbol, OrderSide.BUY, 10, "increase", Decimal(100), OrderType.MARKET, (("HYP", 10),))
         for symbol in _symbols(count)
@@ -129,13 +154,13 @@ def _send(broker: Broker, journal: Journal, clock: Clock, count: int) -> float:
     return _timed(lambda: manager.submit_plan(plan.plan_id).count(OrderStatus.SUBMITTED), count)
 
 
-def _timed(work: Callable[[], int], expected: int) -> float:
-    started = time.perf_counter()
+def _timed(work: Callable[[], int], expected: int) -> Took:
+    started, processor = time.perf_counter(), time.process_time()
     done = work()
-    seconds = time.perf_counter() - started
+    took = Took(time.perf_counter() - started, time.process_time() - processor)
     if done != expected:
         raise SystemExit(f"{done} of {expected} orders were acknowledged")
-    return seconds
+    return took
 
 
 def _symbols(count: int) -> list[str]:

@@ -9,6 +9,7 @@ committed in groups.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from hrp_core.calendar import Clock
 from hrp_core.errors import BrokerConnectionError, BrokerError, HrpError, RefusedError
@@ -118,15 +119,17 @@ class Sender:
                 # What is heard while waiting may be a reason to stop.
                 while len(self._deadlines) >= self._max_in_flight:
                     self.listen()
-                done.stopped = self._why_stop(plan, windows[intent.order_type])
+                now = self._clock.now()
+                done.stopped = self._why_stop(plan, windows[intent.order_type], now)
                 if not done.stopped and intent.leg == "increase" and not entering:
                     entering = True
                     done.stopped = exits_only or self._why_sales_are_missing(plan)
+                    now = self._clock.now()
                 if done.stopped:
                     break
                 # Only an intent whose every attempt provably never left is PENDING and comes here again.
                 last = before.get(intent.intent_id)
-                self._send_one(plan, intent, last.number + 1 if last else 1, epoch, done)
+                self._send_one(plan, intent, last.number + 1 if last else 1, epoch, now, done)
                 if done.stopped:
                     break
         except HrpError as error:
@@ -217,8 +220,7 @@ class Sender:
         self._commit()
         return sales_missing(plan, self._journal.plan(plan.plan_id).intents)
 
-    def _why_stop(self, plan: FrozenPlan, window: SendWindow) -> str:
-        now = self._clock.now()
+    def _why_stop(self, plan: FrozenPlan, window: SendWindow, now: datetime) -> str:
         if not window.contains(now):
             return f"the send window ({window}) is over; it is {now:%H:%M}"
         if not self._broker.is_connected():
@@ -228,12 +230,14 @@ class Sender:
             return f"trading is halted by {latch.by}: {latch.reason}"
         return ""
 
-    def _send_one(self, plan: FrozenPlan, intent: Intent, number: int, epoch: int, done: Sending) -> None:
+    def _send_one(
+        self, plan: FrozenPlan, intent: Intent, number: int, epoch: int, now: datetime, done: Sending
+    ) -> None:
         contract = intent.contract
         quantity = intent.quantity - intent.filled
         order_ref = build_order_ref(plan.mode, plan.session, contract.con_id, intent.intent_id, number)
         try:
-            self._journal.claim(intent.intent_id, order_ref, quantity, epoch, self._clock.now())
+            self._journal.claim(intent.intent_id, order_ref, quantity, epoch, now)
         except (AlreadyClaimedError, ContractLockedError) as refusal:
             log.warning("%s", refusal)
             done.skipped.append(contract.symbol)
