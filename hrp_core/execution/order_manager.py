@@ -19,6 +19,7 @@ from hrp_core.execution.orders import BrokerNotConnectedError, Order
 from hrp_core.execution.reconcile import describe
 from hrp_core.execution.send_checks import (
     cash_shortfall,
+    controlled,
     over_limits,
     require_approved,
     require_latch,
@@ -49,8 +50,8 @@ class SubmitReport:
         dry_run: nothing was to be sent.
         placed: orderRefs handed to the broker by this call.
         intents: the plan's intents as they stand now.
-        skipped: symbols left unsent because their contract is locked, only exits may go, or a limit forbids
-            them.
+        skipped: symbols left unsent because their contract is locked, only exits may go, or a limit or a
+            control of the name forbids them.
         stopped: why sending ended early; empty when it did not. What is PENDING is sent by `resume`.
     """
 
@@ -175,6 +176,7 @@ class OrderManager:
         if not pending and not crosses:
             return self._after(plan_id, Sending())
         barred = over_limits(plan, pending)
+        barred |= controlled(plan, pending, self._journal.symbol_controls(plan.session))
         epoch = self._journal.acquire_epoch(f"pid {os.getpid()}, {plan_id}", self._clock.now())
         # What another writer did up to here is seen now; from here on it can do nothing.
         ready = {intent.intent_id for intent in pending if intent.intent_id not in barred}
