@@ -86,7 +86,7 @@ def check_before_open(context: dg.OpExecutionContext, platform: Platform, ibkr: 
         settings,
         platform.store(),
         journal,
-        lambda: ibkr.connect(settings, ClientRole.WRITER),
+        lambda: ibkr.connect(settings, ClientRole.WRITER, sends=False),
         clock,
         lock=lock,
     )
@@ -109,7 +109,7 @@ def watch_open(context: dg.OpExecutionContext, platform: Platform, ibkr: IBKRRes
         settings,
         platform.store(),
         platform.journal(),
-        lambda: ibkr.connect(settings, ClientRole.WRITER),
+        lambda: ibkr.connect(settings, ClientRole.WRITER, sends=False),
         platform.clock(),
     )
     context.add_output_metadata(

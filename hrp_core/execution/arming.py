@@ -37,15 +37,25 @@ def token_state(token: ArmToken | None, account: str, limits: str, now: datetime
     return TokenState.VALID if token.left > 0 else TokenState.SPENT
 
 
-def trading_config(settings: Settings, journal: Journal, role: ClientRole, now: datetime) -> BrokerConfig:
+def trading_config(
+    settings: Settings, journal: Journal, role: ClientRole, now: datetime, *, sends: bool = True
+) -> BrokerConfig:
     """Return the endpoint for `role`; for a writer in live, unless it is a dry run, an armed one.
+
+    Args:
+        settings: mode and endpoint.
+        journal: holds the arm token.
+        role: the order writer, or a reader.
+        now: timezone-aware.
+        sends: whether a writer is to place orders. One that watches and cancels needs no token: the check
+            of the morning comes when the evening's token is spent or over.
 
     Raises:
         RefusedError: live, and the account is not armed: no connection is to be made.
         SettingsError, BrokerConnectionError: as `broker_config`.
     """
     config = broker_config(settings, role)
-    if settings.mode is not Mode.LIVE or role is not ClientRole.WRITER or settings.is_dry_run:
+    if settings.mode is not Mode.LIVE or role is not ClientRole.WRITER or settings.is_dry_run or not sends:
         return config
     state = token_state(journal.arm_token(), config.account, settings_limits_hash(settings), now)
     verdict = may_trade(settings.mode, config.account, config.port, config.paper_trading, state)

@@ -96,13 +96,17 @@ def stop_trading(
         JournalError: the latch could not be set. Everything after that is reported, not raised.
     """
     _require_reason(reason)
-    before = journal.latch()
-    if state is LatchState.ACTIVE or (before.state is LatchState.HALTED and state is LatchState.REDUCING):
-        raise RefusedError(
-            f"trading is {before.state.value} by {before.by}: {before.reason}. A person loosens that with "
-            "`hrp resume --reason ...`; nothing was changed"
-        )
-    journal.set_latch(state, by=by, reason=reason, now=clock.now())
+    now = clock.now()
+    if state is LatchState.HALTED:
+        journal.set_latch(state, by=by, reason=reason, now=now)
+    # Whoever halts between a look and the act must not be overruled, so that the journal compares.
+    elif state is LatchState.ACTIVE or not journal.tighten_latch(state, by=by, reason=reason, now=now):
+        before = journal.latch()
+        if before.state is not state or state is LatchState.ACTIVE:
+            raise RefusedError(
+                f"trading is {before.state.value} by {before.by}: {before.reason}. A person loosens that "
+                "with `hrp resume --reason ...`; nothing was changed"
+            )
     problems: list[str] = []
     if everything:
         try:

@@ -18,6 +18,7 @@ from hrp_core.execution.orders import BrokerNotConnectedError, Order
 from hrp_core.execution.reconcile import describe
 from hrp_core.execution.send_checks import (
     cash_shortfall,
+    controlled,
     over_limits,
     require_approved,
     require_latch,
@@ -138,6 +139,7 @@ class OrderManager:
         if not pending and not crosses:
             return self._after(plan_id, Sending())
         barred = over_limits(plan, pending)
+        barred |= controlled(plan, pending, self._journal.symbol_controls(plan.session))
         epoch = self._journal.acquire_epoch(f"pid {os.getpid()}, {plan_id}", self._clock.now())
         # What another writer did up to here is seen now; from here on it can do nothing.
         ready = {intent.intent_id for intent in pending if intent.intent_id not in barred}

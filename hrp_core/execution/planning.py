@@ -141,12 +141,9 @@ def set_risk_latch(journal: Journal, plan: Plan, now: datetime) -> None:
     asked = latch_of(plan.verdicts)
     if not asked:
         return
-    state, current = LatchState(asked), journal.latch().state
-    if current is state or current is LatchState.HALTED:
-        return
     halts = [each for each in plan.verdicts if each.action is RuleAction.HALT]
-    journal.set_latch(
-        state,
+    journal.tighten_latch(
+        LatchState(asked),
         by="risk",
         reason="; ".join(each.reason for each in halts),
         evidence=f"session {plan.session}: {', '.join(each.rule for each in halts)}",

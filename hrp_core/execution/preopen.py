@@ -224,6 +224,7 @@ def _basket(
         closes=official_marks(store, session),
         splits=splits,
         breaks=_classified(journal, seen, splits),
+        latch=journal.latch(),
     )
     return basket, unquoted
 

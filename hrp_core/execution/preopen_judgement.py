@@ -5,7 +5,7 @@ and acting on the judgement is `preopen`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -14,8 +14,8 @@ from hrp_core.calendar import Calendar
 from hrp_core.execution.broker import Quote
 from hrp_core.execution.reconciliation import ClassifiedBreak
 from hrp_core.execution.withdrawal import SentOrder
-from hrp_core.ledger.types import BreakClass, Intent, OrderStatus
-from hrp_core.portfolio.types import OrderSide
+from hrp_core.ledger.types import BreakClass, Intent, Latch, LatchState, OrderStatus
+from hrp_core.portfolio.types import OrderSide, Purpose
 
 PRICE_TOLERANCE = Decimal("0.01")
 """Share by which the broker's prior close may differ from the stored one before it is another price basis."""
@@ -47,6 +47,7 @@ class ConcernKind(StrEnum):
     ONE_SIDED = "one_sided"
     DIFFERENCE = "difference"  # ledger and broker differ, in a way that has a known cause
     CONTRADICTION = "contradiction"  # they differ and nothing explains it
+    LATCH = "latch"  # orders wait that the latch does not let trade
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Basket:
         closes: our stored closes of the decision session, USD a share, by symbol.
         splits: new shares for one old one, of splits that take effect on the execution session, by symbol.
         breaks: what ledger and broker differ in.
+        latch: as it stands.
     """
 
     execution_session: date
@@ -93,6 +95,7 @@ class Basket:
     closes: Mapping[str, Decimal]
     splits: Mapping[str, Decimal]
     breaks: tuple[ClassifiedBreak, ...]
+    latch: Latch = field(default_factory=lambda: Latch(LatchState.ACTIVE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ def judge_preopen(basket: Basket, policy: OneSidedPolicy, calendar: Calendar) ->
     - A name whose trading is halted at the exchange: its order would fill at the reopening, hours later. It
       is cancelled, the name locked for the session.
     - A difference between ledger and broker that nothing explains halts trading and takes the basket back.
+    - What the latch does not let trade is cancelled: whoever closed it may not have reached the broker.
     """
     concerns = [*_missing_orders(basket)]
     reasons: dict[str, str] = {}
@@ -156,6 +160,14 @@ def judge_preopen(basket: Basket, policy: OneSidedPolicy, calendar: Calendar) ->
         for order in live
         if order.symbol in reasons or halt
     }
+    barred = [
+        order for order in live if order.attempt.order_ref not in cancel and _is_barred(order, basket.latch)
+    ]
+    if barred:
+        latch = basket.latch
+        message = f"trading is {latch.state.value} by {latch.by}: {latch.reason}"
+        concerns.append(Concern(ConcernKind.LATCH, f"{message}; {len(barred)} orders waited for the open"))
+        cancel |= {order.attempt.order_ref: (order.symbol, message) for order in barred}
     gone = {order.intent.intent_id for order in live if order.attempt.order_ref in cancel}
     alone = one_sided(basket.intents, gone)
     if alone is not None:
@@ -178,6 +190,13 @@ def judge_preopen(basket: Basket, policy: OneSidedPolicy, calendar: Calendar) ->
             cancel |= {order.attempt.order_ref: (order.symbol, message) for order in entries}
     locks = tuple(SymbolLock(symbol, until[symbol], reason) for symbol, reason in sorted(reasons.items()))
     return Judgement(tuple(concerns), locks, cancel, halt)
+
+
+def _is_barred(order: SentOrder, latch: Latch) -> bool:
+    """Return whether the latch says that an order at the broker should not be there."""
+    if latch.state is LatchState.HALTED:
+        return order.purpose is not Purpose.FLATTEN
+    return latch.state is LatchState.REDUCING and order.intent.leg == "increase"
 
 
 def one_sided(intents: Sequence[Intent], gone: set[str]) -> OrderSide | None:

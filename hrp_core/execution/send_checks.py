@@ -30,7 +30,7 @@ from hrp_core.portfolio.construction import fraction
 from hrp_core.portfolio.netting import INCREASE
 from hrp_core.portfolio.risk import BY_CODE, Basket, frozen_limits
 from hrp_core.portfolio.risk.rules import duplicates
-from hrp_core.portfolio.types import OrderSide, Purpose
+from hrp_core.portfolio.types import OrderSide, Purpose, SymbolAction
 
 _AT_THE_BROKER = frozenset(
     {OrderStatus.SUBMITTED, OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED, OrderStatus.HELD}
@@ -181,6 +181,29 @@ def over_limits(
                 missing = ruling.missing is not None and ruling.missing[place]
                 why = ruling.missing_reason if missing else ruling.reason
                 found.setdefault(entries[place].intent_id, f"{rule.code}: {why}")
+    return found
+
+
+def controlled(
+    plan: FrozenPlan, intents: Sequence[Intent], controls: Mapping[str, SymbolAction]
+) -> dict[str, str]:
+    """Return the orders in names that were restricted after the plan was frozen, with why, by intent id.
+
+    A person's decision, or the lock of the check before the open, holds from the moment it is made. A flatten
+    is a later decision about all names.
+
+    Args:
+        plan: whose intents they are.
+        intents: about to be sent.
+        controls: in force, by symbol.
+    """
+    if plan.purpose is Purpose.FLATTEN:
+        return {}
+    found: dict[str, str] = {}
+    for intent in intents:
+        action = controls.get(intent.contract.symbol)
+        if action is SymbolAction.FREEZE or (action is not None and intent.leg == INCREASE):
+            found[intent.intent_id] = f"the name is under {action.value}; plan again to leave it out"
     return found
 
 

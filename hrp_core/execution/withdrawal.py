@@ -12,6 +12,7 @@ from hrp_core.errors import BrokerConnectionError, BrokerError
 from hrp_core.execution.sender import Sender
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import Attempt, Intent, OrderStatus
+from hrp_core.portfolio.types import Purpose
 from hrp_core.store import EventType, Store, append_event
 
 
@@ -21,6 +22,7 @@ class SentOrder:
 
     intent: Intent
     attempt: Attempt
+    purpose: Purpose = Purpose.DAILY
 
     @property
     def symbol(self) -> str:
@@ -59,7 +61,7 @@ def sent_orders(journal: Journal, session: date) -> tuple[SentOrder, ...]:
     for plan in journal.plans(session, session):
         attempts = journal.newest_attempts(plan.plan_id)
         found += [
-            SentOrder(intent, attempts[intent.intent_id])
+            SentOrder(intent, attempts[intent.intent_id], plan.purpose)
             for intent in plan.intents
             if intent.intent_id in attempts and attempts[intent.intent_id].status is not OrderStatus.NOT_SENT
         ]

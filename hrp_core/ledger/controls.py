@@ -68,7 +68,10 @@ class ControlRecords(AccountRecords):
         reason: str,
         now: datetime,
     ) -> None:
-        """Append a decision about a name; it replaces the one before. `action` None clears it.
+        """Append a decision about a name; `action` None clears all of them.
+
+        It replaces those before; a dated one does until it has ended. So a lock of a few sessions (a split, a
+        halt at the exchange) does not free a name that a person has restricted for good.
 
         Args:
             symbol: upper-case ticker.
@@ -93,32 +96,44 @@ class ControlRecords(AccountRecords):
             )
 
     def symbol_control_rows(self) -> tuple[SymbolControl, ...]:
-        """Return the newest decision about each name that is not cleared, ended ones included, by symbol."""
+        """Return the decisions about each name that still mean something, by symbol, newest first.
+
+        The newest one, ended or not, and below a dated one those that come back when it has ended; what was
+        cleared, or decided anew without an end, does not.
+        """
         with self._database.read() as connection:
-            rows = connection.execute(
-                "SELECT * FROM symbol_controls WHERE action != ? AND id IN "
-                "(SELECT max(id) FROM symbol_controls GROUP BY symbol) ORDER BY symbol",
-                (_CLEAR,),
-            ).fetchall()
-        return tuple(
-            SymbolControl(
-                symbol=row["symbol"],
-                action=SymbolAction(row["action"]),
-                until=None if row["until"] is None else date.fromisoformat(row["until"]),
-                by=row["by"],
-                reason=row["reason"],
-                at=parse_moment(row["at"]),
+            rows = connection.execute("SELECT * FROM symbol_controls ORDER BY symbol, id DESC").fetchall()
+        found: list[SymbolControl] = []
+        closed = ""
+        for row in rows:
+            if row["symbol"] == closed:
+                continue
+            until = None if row["until"] is None else date.fromisoformat(row["until"])
+            if until is None or row["action"] == _CLEAR:
+                closed = row["symbol"]
+            above = found[-1] if found and found[-1].symbol == row["symbol"] else None
+            ends_first = above is not None and above.until is not None and until is not None
+            if row["action"] == _CLEAR or (ends_first and until <= above.until):
+                continue
+            found.append(
+                SymbolControl(
+                    symbol=row["symbol"],
+                    action=SymbolAction(row["action"]),
+                    until=until,
+                    by=row["by"],
+                    reason=row["reason"],
+                    at=parse_moment(row["at"]),
+                )
             )
-            for row in rows
-        )
+        return tuple(found)
 
     def symbol_controls(self, session: date) -> dict[str, SymbolAction]:
         """Return what holds for which name on a decision session, by symbol."""
-        return {
-            row.symbol: row.action
-            for row in self.symbol_control_rows()
-            if row.action is not None and row.holds_on(session)
-        }
+        holding: dict[str, SymbolAction] = {}
+        for row in self.symbol_control_rows():
+            if row.action is not None and row.holds_on(session):
+                holding.setdefault(row.symbol, row.action)
+        return holding
 
     # --- plans changed by hand -----------------------------------------------------------------------
 

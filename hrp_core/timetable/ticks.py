@@ -156,7 +156,9 @@ def _refused(row: Row, session: date, state: DeskState) -> str:
     plan = state.plans.get(session)
     if row.keyed is Keyed.BOOK and (not state.plans or session < min(state.plans)):
         return f"nothing was planned by {session}: there is no book yet"
-    if row.job in ("preopen_job", "open_monitor_job") and (plan is None or not plan.working):
+    # All orders count, not the daily plan's alone: a flatten waits for the same open.
+    works = state.working or (plan is not None and plan.working)
+    if row.job in ("preopen_job", "open_monitor_job") and not works:
         return f"no order of {session} is at the broker"
     if row.job != TRADER:
         return ""

@@ -20,12 +20,14 @@ class IBKRResource(dg.ConfigurableResource):
     """Opens connections through ib_insync, one client id a role."""
 
     @contextmanager
-    def connect(self, settings: Settings, role: ClientRole) -> Iterator[Broker]:
+    def connect(self, settings: Settings, role: ClientRole, *, sends: bool = True) -> Iterator[Broker]:
         """Yield a connected broker; the connection ends with the block.
 
         Args:
             settings: names the mode, and with it the endpoint.
             role: the order writer, or a reader.
+            sends: whether a writer is to place orders, for which a live account is armed; watching and
+                cancelling need no token.
 
         Raises:
             BrokerConnectionError: with cause and fix.
@@ -35,7 +37,7 @@ class IBKRResource(dg.ConfigurableResource):
 
         journal = Journal(settings.journal_path)
         try:
-            config = trading_config(settings, journal, role, settings.clock().now())
+            config = trading_config(settings, journal, role, settings.clock().now(), sends=sends)
         finally:
             journal.close()
         with IBKRBroker(config) as broker:

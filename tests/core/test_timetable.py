@@ -158,6 +158,8 @@ EMPTY = DeskState()
         # before the open of E: 09:29 is before it, 09:31 after it; the decision session stays D
         ("preopen_job", at(MON, "08:45"), SENT, "preopen_job:2022-12-02:08:45:1"),
         ("preopen_job", at(MON, "08:45"), PLANNED, "no order of 2022-12-02 is at the broker"),
+        # A flatten's orders, beside a daily plan of which nothing works, or without any.
+        ("preopen_job", at(MON, "08:45"), replace(PLANNED, working=1), "preopen_job:2022-12-02:08:45:1"),
         ("open_monitor_job", at(MON, "09:29"), SENT, "open_monitor_job:2022-12-02:09:25:1"),
         ("open_monitor_job", at(MON, "09:31"), SENT, "open_monitor_job:2022-12-02:09:25:1"),
         (

@@ -213,6 +213,16 @@ def test_reading_and_a_dry_run_need_no_token_and_cannot_place(
     assert not BrokerConfig("127.0.0.1", 7496, 1, "U1234567", paper_trading=False).may_place
 
 
+def test_watching_and_cancelling_need_no_token_where_sending_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = live(tmp_path, monkeypatch).model_copy(update={"dry_run": False})
+    journal = Journal(settings.journal_path)
+    with pytest.raises(RefusedError, match="the arm token is absent"):
+        trading_config(settings, journal, ClientRole.WRITER, NOW)
+    assert not trading_config(settings, journal, ClientRole.WRITER, NOW, sends=False).may_place
+
+
 def test_a_port_that_is_no_known_live_port_is_refused_in_live(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

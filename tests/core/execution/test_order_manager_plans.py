@@ -24,6 +24,7 @@ from hrp_core.ledger.book import read_book
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import LatchState, OrderStatus, PlanStatus
 from hrp_core.matching import NewOrder, Side
+from hrp_core.portfolio.types import SymbolAction
 
 S = OrderStatus
 
@@ -199,6 +200,32 @@ def test_while_reducing_only_exits_go(journal: Journal, broker: BentBroker) -> N
     assert [intent.contract.symbol for intent in report.pending] == ["AAPL"]
     assert report.skipped == ("AAPL",)
     assert len(report.placed) == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "sent"),
+    [
+        (SymbolAction.FREEZE, {"AAPL"}),
+        (SymbolAction.NO_BUY, {"AAPL", "MSFT"}),
+        (SymbolAction.EXIT, {"AAPL", "MSFT"}),
+    ],
+)
+def test_a_name_restricted_after_the_plan_was_frozen_is_not_traded_by_it(
+    journal: Journal, broker: BentBroker, action: SymbolAction, sent: set[str]
+) -> None:
+    first = freeze(journal, broker, planned("MSFT", 10))
+    manager(broker, journal).submit_plan(first.plan_id)
+    broker.advance(at(E, "18:30"))
+    broker.connect()
+    plan = freeze(journal, broker, planned("MSFT", -10), planned("KO", 10), planned("AAPL", 10), session=E)
+    for name in ("KO", "MSFT"):
+        journal.control_symbol(name, action, until=None, by="ann", reason="merger", now=broker.now())
+    report = manager(broker, journal).submit_plan(plan.plan_id)
+    assert {item.contract.symbol for item in report.intents if item.status is S.SUBMITTED} == sent
+    assert set(report.skipped) == {"AAPL", "KO", "MSFT"} - sent
+    assert report.status is PlanStatus.APPROVED
+    journal.control_symbol("KO", None, until=None, by="ann", reason="over", now=broker.now())
+    assert len(manager(broker, journal).submit_plan(plan.plan_id).placed) == 1
 
 
 def test_at_most_so_many_orders_are_unanswered_at_any_moment(journal: Journal, broker: BentBroker) -> None:

@@ -9,6 +9,7 @@ from order_support import BentBroker, D, E, F, at, planned
 from watch_support import Floor, in_process_floor
 
 from hrp_core.errors import BrokerError, IncompleteSnapshotError, RefusedError
+from hrp_core.execution.flatten import flatten, offer_flatten
 from hrp_core.execution.preopen_judgement import ConcernKind
 from hrp_core.execution.writer_lock import WriterLock
 from hrp_core.ledger.journal import Journal
@@ -275,3 +276,45 @@ def test_without_quotes_the_rest_is_checked_all_the_same(bent: Floor, broker: Be
         (ConcernKind.NO_PRICE, "KO"),
         (ConcernKind.NO_PRICE, ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "left"), [(LatchState.HALTED, {}), (LatchState.REDUCING, {"KO": S.SUBMITTED})]
+)
+def test_orders_that_the_latch_does_not_let_trade_are_taken_back(
+    floor: Floor, state: LatchState, left: dict[str, OrderStatus]
+) -> None:
+    """Whoever closed it in the evening may not have reached the broker; a rule cancels nothing at all."""
+    floor.send(planned("KO", 50))
+    floor.advance(at(E, "18:30"))
+    floor.store_closes(session=E)
+    floor.send(planned("KO", -50), planned("AAPL", 100), session=E)
+    floor.journal.set_latch(state, by="reconciliation", reason="8 shares", now=floor.clock.now())
+    floor.advance(at(F, "08:45"))
+    report = floor.check()
+    assert kinds(report)[-1 if state is LatchState.HALTED else -2] == (ConcernKind.LATCH, "")
+    assert not report.still_live
+    working = {name: status for name, status in floor.states(E).items() if status is S.SUBMITTED}
+    assert working == left
+
+
+def test_the_sales_of_a_flatten_wait_for_the_open_although_trading_is_halted(floor: Floor) -> None:
+    floor.send(planned("KO", 50))
+    floor.advance(at(E, "18:30"))
+    floor.store_closes(session=E)
+    floor.journal.set_latch(LatchState.HALTED, by="ann", reason="storm", now=floor.clock.now())
+    with floor.connect() as broker:
+        offer = offer_flatten(floor.settings, floor.journal, broker, by="ann", now=floor.clock.now())
+    flatten(
+        floor.settings,
+        floor.store,
+        floor.journal,
+        floor.connect,
+        offer.code,
+        by="ann",
+        reason="out",
+        clock=floor.clock,
+    )
+    floor.advance(at(F, "08:45"))
+    assert floor.check().withdrawn == ()
+    assert floor.states(E) == {"KO": S.SUBMITTED}

@@ -15,16 +15,30 @@ def control(journal: Journal, symbol: str, action: SymbolAction | None, until: o
     journal.control_symbol(symbol, action, until=until, by="ann", reason="news", now=NOW)  # type: ignore[arg-type]
 
 
-def test_the_newest_decision_about_a_name_counts_until_its_last_session(journal: Journal) -> None:
+def test_the_newest_decision_about_a_name_counts_until_its_last_session_and_then_the_one_before(
+    journal: Journal,
+) -> None:
     control(journal, "KO", SymbolAction.FREEZE)
     control(journal, "AAPL", SymbolAction.EXIT)
     control(journal, "KO", SymbolAction.NO_BUY, D)
     assert journal.symbol_controls(D) == {"AAPL": SymbolAction.EXIT, "KO": SymbolAction.NO_BUY}
-    assert journal.symbol_controls(E) == {"AAPL": SymbolAction.EXIT}
+    assert journal.symbol_controls(E) == {"AAPL": SymbolAction.EXIT, "KO": SymbolAction.FREEZE}
     control(journal, "AAPL", None)
     assert journal.symbol_controls(D) == {"KO": SymbolAction.NO_BUY}
-    (row,) = journal.symbol_control_rows()
+    (row, _) = journal.symbol_control_rows()
     assert (row.symbol, row.by, row.reason, row.at) == ("KO", "ann", "news", NOW)
+
+
+def test_a_lock_of_a_few_sessions_does_not_free_a_name_that_was_restricted_for_good(journal: Journal) -> None:
+    control(journal, "KO", SymbolAction.EXIT)
+    for _ in range(2):  # a check that is repeated
+        control(journal, "KO", SymbolAction.FREEZE, D)
+    assert journal.symbol_controls(D) == {"KO": SymbolAction.FREEZE}
+    assert journal.symbol_controls(E) == {"KO": SymbolAction.EXIT}
+    assert [row.action for row in journal.symbol_control_rows()] == [SymbolAction.FREEZE, SymbolAction.EXIT]
+    control(journal, "KO", None)
+    control(journal, "KO", SymbolAction.FREEZE, D)
+    assert journal.symbol_controls(E) == {}
 
 
 def test_decisions_are_never_rewritten(journal: Journal) -> None:
