@@ -112,8 +112,10 @@ class ControlRecords(AccountRecords):
             if until is None or row["action"] == _CLEAR:
                 closed = row["symbol"]
             above = found[-1] if found and found[-1].symbol == row["symbol"] else None
-            ends_first = above is not None and above.until is not None and until is not None
-            if row["action"] == _CLEAR or (ends_first and until <= above.until):
+            ends_first = (
+                above is not None and above.until is not None and until is not None and until <= above.until
+            )
+            if row["action"] == _CLEAR or ends_first:
                 continue
             found.append(
                 SymbolControl(

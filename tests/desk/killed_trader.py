@@ -34,7 +34,7 @@ class DyingBroker(IBKRBroker):
 
 class DyingResource(IBKRResource):
     @contextmanager
-    def connect(self, settings: Settings, role: ClientRole) -> Iterator[Broker]:
+    def connect(self, settings: Settings, role: ClientRole, *, sends: bool = True) -> Iterator[Broker]:
         with DyingBroker(broker_config(settings, role)) as broker:
             yield broker
 
