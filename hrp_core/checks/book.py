@@ -117,6 +117,23 @@ def ledger_and_broker_agree(rows: Rows, session: date) -> Finding:
     return Finding(breaks.empty, f"{len(breaks)} breaks", float(len(breaks)), shown)
 
 
+def every_fill_is_measured(rows: Rows, session: date) -> Finding:
+    """Judge that the fills that were measured are those that are stored, at their price."""
+    fills, measured = rows.at("fills", session), rows.at("execution_quality", session)
+    stored, known = _traded(fills), _traded(measured)
+    differing = sorted({key[:2] for key in stored ^ known})
+    observed = f"{len(measured)} of {len(fills)} fills, {len(differing)} that differ"
+    bad = pd.DataFrame(differing, columns=["exec_id", "strategy_id"])
+    return Finding(not differing, observed, float(len(differing)), bad)
+
+
+def _traded(rows: pd.DataFrame) -> set[tuple[str, str, int, Decimal]]:
+    if rows.empty:
+        return set()
+    columns = ("exec_id", "strategy_id", "shares", "price")
+    return set(zip(*(rows[name].tolist() for name in columns), strict=True))
+
+
 def _shares(positions: pd.DataFrame) -> dict[str, dict[str, int]]:
     held: dict[str, dict[str, int]] = {}
     if len(positions):
@@ -187,6 +204,17 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
             lambda _: "no break",
             each_session(ledger_and_broker_agree),
             reads=(("reconciliation", 0),),
+            severity=Severity.WARN,
+        ),
+    ),
+    "execution_quality": (
+        Claim(
+            "execution_quality",
+            "every_fill_is_measured",
+            "Executions, shares and prices measured against the stored fills.",
+            lambda _: "every fill, at its price",
+            each_session(every_fill_is_measured),
+            reads=(("execution_quality", 0), ("fills", 0)),
             severity=Severity.WARN,
         ),
     ),

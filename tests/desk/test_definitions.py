@@ -147,10 +147,7 @@ def test_the_day_leaves_numbers_that_plot_and_pictures(desk: Desk) -> None:
 def test_loading_in_paper_mode_asks_no_broker(tmp_path) -> None:
     home = tmp_path / "nothing"
     environment = {**os.environ, "HRP_HOME": str(home), "HRP_MODE": "paper", "IBKR_PORT": "1"}
-    program = (
-        "import dagster as dg; from hrp_dagster.definitions import defs; "
-        "dg.Definitions.validate_loadable(defs)"
-    )
+    program = "import dagster, hrp_dagster.definitions as d; dagster.Definitions.validate_loadable(d.defs)"
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
     )

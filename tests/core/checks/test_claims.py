@@ -64,7 +64,7 @@ def closes(change: float = 0.0) -> dict[str, float]:
 
 def test_every_asset_has_a_claim_and_names_are_unique() -> None:
     names = [claim.name for claims in CLAIMS.values() for claim in claims]
-    assert len(names) == len(set(names)) == 17
+    assert len(names) == len(set(names)) == 18
     assert all(claim.threshold(CheckLimits()) for claims in CLAIMS.values() for claim in claims)
 
 
@@ -326,3 +326,17 @@ def test_many_sessions_are_judged_at_once_each_by_itself(store: Store) -> None:
 def test_an_asset_that_was_never_written_cannot_be_judged(store: Store) -> None:
     with pytest.raises(NotReadyError, match="prices of session 2022-12-15 was never written"):
         found(store, "prices")
+
+
+@pytest.mark.parametrize("measured", [[], [("e1", "10")], [("e1", "10"), ("e2", "20")]])
+def test_a_fill_that_was_not_measured_or_at_another_price_is_named(store: Store, measured) -> None:
+    def rows(parts) -> list[dict[str, object]]:
+        common = {"strategy_id": "S1", "symbol": "AAPL", "side": "buy", "shares": 5, "mode": "sim"}
+        return [{**common, "account": "DU1", "exec_id": name, "price": Decimal(at)} for name, at in parts]
+
+    ordered = {"order_ref": "o1", "executed_at": NOW}
+    write(store, "fills", [{**row, **ordered} for row in rows([("e1", "10"), ("e2", "20")])])
+    write(store, "execution_quality", [{**row, "is_cross": False} for row in rows(measured)])
+    finding = found(store, "execution_quality")["every_fill_is_measured"]
+    assert finding.passed == (len(measured) == 2)
+    assert finding.offending["exec_id"].tolist() == [n for n in ("e1", "e2") if n not in dict(measured)]
