@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     symbols: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Names for the sources yahoo and ibkr, separated by commas."
     )
-    first_session: date = Field(default=date(2022, 1, 3), description="First session that is a partition.")
+    first_session: date = Field(default=date(2022, 10, 3), description="First session that is a partition.")
     last_session: date | None = Field(
         default=None,
         description="Last session that is a partition; default: the end of a finished price file in sim.",

@@ -104,22 +104,23 @@ class ControlRecords(AccountRecords):
         with self._database.read() as connection:
             rows = connection.execute("SELECT * FROM symbol_controls ORDER BY symbol, id DESC").fetchall()
         found: list[SymbolControl] = []
-        closed = ""
+        closed = above = ""
+        latest = date.min
         for row in rows:
-            if row["symbol"] == closed:
+            symbol, clears = row["symbol"], row["action"] == _CLEAR
+            if symbol == closed:
                 continue
+            if symbol != above:
+                above, latest = symbol, date.min
             until = None if row["until"] is None else date.fromisoformat(row["until"])
-            if until is None or row["action"] == _CLEAR:
-                closed = row["symbol"]
-            above = found[-1] if found and found[-1].symbol == row["symbol"] else None
-            ends_first = (
-                above is not None and above.until is not None and until is not None and until <= above.until
-            )
-            if row["action"] == _CLEAR or ends_first:
+            if clears or until is None:
+                closed = symbol
+            if clears or (until is not None and until <= latest):
                 continue
+            latest = latest if until is None else until
             found.append(
                 SymbolControl(
-                    symbol=row["symbol"],
+                    symbol=symbol,
                     action=SymbolAction(row["action"]),
                     until=until,
                     by=row["by"],
