@@ -101,6 +101,7 @@ def run_job(
     *,
     through: date | None = None,
     only: Sequence[str] | None = None,
+    checked: bool = False,
     config: Mapping[str, Mapping[str, object]] | None = None,
     definitions: dg.Definitions | None = None,
     dry_run: bool | None = None,
@@ -115,6 +116,7 @@ def run_job(
         session: partition; None for a job without partitions.
         through: with it, one run covers all sessions from `session` to `through`.
         only: run these assets of the job alone, without their checks.
+        checked: with `only`: run their checks too, without which the trade gate lets nothing be sent.
         config: configuration by asset.
         definitions: default: those of `settings`.
         dry_run: overrides HRP_DRY_RUN for this run.
@@ -135,8 +137,10 @@ def run_job(
         definitions = _definitions(settings.model_dump_json(), dry_run, auto_rollback)
     job = definitions.resolve_job_def(name)
     if only is not None:
+        assets = {dg.AssetKey(asset) for asset in only}
+        known = job.asset_layer.asset_graph.asset_check_keys if checked else ()
         job = job.get_subset(
-            asset_selection={dg.AssetKey(asset) for asset in only}, asset_check_selection=set()
+            asset_selection=assets, asset_check_selection={key for key in known if key.asset_key in assets}
         )
     with keeping_instance() as instance:
         try:

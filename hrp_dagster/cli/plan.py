@@ -95,7 +95,7 @@ def drop(
         )
         out_of = f"{symbol.upper()} is out of {old.plan_id}, which is superseded."
         try:
-            run_job(settings, "predictions_job", day, only=["target_portfolio"])
+            run_job(settings, "predictions_job", day, only=["target_portfolio"], checked=True)
         finally:
             # Until the session is planned again it has no plan that could be sent.
             plan = newest_plan(journal, day)

@@ -8,8 +8,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 from desk import FIRST, Desk
 
+from hrp_core.errors import RefusedError
 from hrp_core.ledger.book import read_book
 from hrp_core.ledger.types import LatchState
 from hrp_core.settings import PROJECT_ROOT
@@ -38,7 +40,7 @@ def test_halt_flatten_and_resume_end_flat_and_reconciled(desk: Desk) -> None:
     stopped = json.loads(hrp(desk, "halt", "--reason", "storm", "--json"))
     assert stopped["complete"]
     assert desk.journal.latch().state is LatchState.HALTED
-    hrp(desk, "job", "run", "live-trader")
+    assert "latch_halted" in hrp(desk, "job", "run", "live-trader", code=3)
     offer = json.loads(hrp(desk, "flatten", "--reason", "out", "--json"))
     assert offer["positions"] == {
         symbol: shares for symbol, shares in sorted(read_shares(desk).items()) if shares
@@ -83,10 +85,19 @@ def test_plan_commands_show_change_and_decide(desk: Desk) -> None:
     assert max(map(len, hrp(desk, "plan", "diff").splitlines())) <= 80
     hrp(desk, "plan", "approve", "--hash", after["hash"][:8])
     hrp(desk, "plan", "reject", "--reason", "no")
-    desk.run("live_trader_job", FIRST)
+    with pytest.raises(RefusedError, match="is rejected, not approved"):
+        desk.run("live_trader_job", FIRST)
     assert desk.gateway.state().orders_received == 0
     events = read_lineage(desk.store)["event_type"].tolist()
     assert {"plan_changed", "plan_rejected"} <= set(events)
+
+
+def test_a_plan_changed_by_drop_is_what_is_sent(desk: Desk) -> None:
+    desk.evening(FIRST, jobs=["predictions_job"])
+    plan = json.loads(hrp(desk, "plan", "show", "--json"))
+    hrp(desk, "plan", "drop", plan["orders"][0]["symbol"], "--reason", "earnings")
+    desk.run("live_trader_job", FIRST)
+    assert desk.gateway.state().orders_received == len(plan["orders"]) - 1
 
 
 def test_strategy_and_symbol_commands_change_what_the_next_plan_reads(desk: Desk, tmp_path: Path) -> None:
