@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage
 
 from hrp_core.timetable import TRADER
 
@@ -61,21 +61,15 @@ def clean_history(instance: dg.DagsterInstance, now: datetime, keep_days: int) -
 
 
 def _delete(instance: dg.DagsterInstance, run_id: str) -> None:
-    storage = instance.event_log_storage
     instance.delete_run(run_id)
     instance.compute_log_manager.delete_logs(prefix=[run_id])
-    if isinstance(storage, SqliteEventLogStorage):
-        # Each run has a file of its own, which stays behind empty.
-        shard = Path(storage.path_for_shard(run_id))
-        for name in (shard.name, f"{shard.name}-wal", f"{shard.name}-shm", f"{shard.name}-journal"):
-            shard.with_name(name).unlink(missing_ok=True)
 
 
 def _state_folder(instance: dg.DagsterInstance) -> Path | None:
     storage = instance.event_log_storage
-    if not isinstance(storage, SqliteEventLogStorage):
+    if not isinstance(storage, ConsolidatedSqliteEventLogStorage):
         return None
-    return Path(storage.path_for_shard("index")).parents[2]
+    return Path(storage.get_db_path()).parent
 
 
 def _size(folder: Path | None) -> int:
@@ -87,8 +81,7 @@ def _size(folder: Path | None) -> int:
 def _compact(folder: Path | None) -> None:
     if folder is None:
         return
-    shared = [*folder.glob("history/*.db"), folder / "history/runs/index.db", *folder.glob("schedules/*.db")]
-    for path in shared:
+    for path in sorted(folder.rglob("*.db")):
         try:
             with closing(sqlite3.connect(path, timeout=10)) as connection:
                 connection.execute("VACUUM")
