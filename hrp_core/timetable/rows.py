@@ -75,6 +75,9 @@ class Row:
     days: Days = Days.SESSIONS
 
 
+MORNING = ("preopen_job", "open_monitor_job")
+"""Jobs about the orders of a decision session that make no partition of it."""
+
 _MARKET_DATA = Need("market_data_job", "features")
 _PREDICTIONS = Need("predictions_job", "target_portfolio")
 _TRADER_EVENING = Slot(time(18, 30), LAST_TICK)

@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 from hrp_core.calendar import NEW_YORK, Calendar, nyse
 from hrp_core.timetable.facts import DeskState, Run, Skip, clock_text, moment_of
-from hrp_core.timetable.rows import TRADER, Days, Keyed, Row, Slot, row_of
+from hrp_core.timetable.rows import MORNING, TRADER, Days, Keyed, Row, Slot, row_of
 
 
 def should_run(
@@ -58,7 +58,8 @@ def should_run(
     if reason := _refused(row, session, state):
         return Skip(reason)
     attempt = 1 if row.every is None else 1 + (due - opens) // row.every
-    run = Run(job, session, f"{slot.at:%H:%M}", attempt, slot.only, row.keyed is not Keyed.DAY)
+    partitioned = row.keyed is not Keyed.DAY and job not in MORNING
+    run = Run(job, session, f"{slot.at:%H:%M}", attempt, slot.only, partitioned)
     if run.key in state.asked:
         return Skip(_asked_already(row, run, opens, closes, now, state))
     return run
@@ -158,7 +159,7 @@ def _refused(row: Row, session: date, state: DeskState) -> str:
         return f"nothing was planned by {session}: there is no book yet"
     # All orders count, not the daily plan's alone: a flatten waits for the same open.
     works = state.working or (plan is not None and plan.working)
-    if row.job in ("preopen_job", "open_monitor_job") and not works:
+    if row.job in MORNING and not works:
         return f"no order of {session} is at the broker"
     if row.job != TRADER:
         return ""

@@ -31,9 +31,9 @@ def test_a_relative_home_is_anchored_at_the_project(monkeypatch: pytest.MonkeyPa
     assert Settings().home == PROJECT_ROOT / "state"
 
 
-def test_the_sample_is_traded_from_2022(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sample_is_traded_from_october_2022(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HRP_FIRST_SESSION")
-    assert Settings().first_session == date(2022, 1, 3)
+    assert Settings().first_session == date(2022, 10, 3)
 
 
 def test_each_mode_has_its_own_state(tmp_path: Path) -> None:

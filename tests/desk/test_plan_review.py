@@ -127,7 +127,8 @@ def test_a_dropped_name_is_not_sent_and_planning_again_keeps_it_out(paper: Paper
     paper.approve()
     symbols = [intent.contract.symbol for intent in before.intents]
     paper.drop(symbols[0])
-    assert paper.trade().report.placed == ()  # until it is planned again there is nothing to send
+    with pytest.raises(RefusedError):
+        paper.trade()  # until it is planned again there is nothing to send
     after = paper.plan().frozen
     assert (after.sequence, after.status) == (before.sequence + 1, PlanStatus.PROPOSED)
     assert [intent.contract.symbol for intent in after.intents] == symbols[1:]
@@ -174,7 +175,8 @@ def test_a_rejected_plan_is_not_sent(paper: Paper) -> None:
         paper.desk.store, paper.journal, FIRST, seen=None, by="ann", reason="no", now=frozen.created_at
     )
     assert {intent.status for intent in paper.journal.plan(frozen.plan_id).intents} == {OrderStatus.EXPIRED}
-    paper.trade()
+    with pytest.raises(RefusedError):
+        paper.trade()
     assert paper.received == 0
 
 

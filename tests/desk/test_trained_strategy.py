@@ -69,7 +69,8 @@ def test_a_model_is_trained_promoted_traded_and_watched(desk: Desk) -> None:
     api = PlatformAPI(settings=desk.settings)
     found = api.check_model_drift(MODEL)
     assert found["summary"]["total_checks"] == count
-    assert len(api.query_readonly("SELECT * FROM model_drift_checks")) == count  # looking records nothing
+    recorded = api.query_readonly("SELECT * FROM model_drift_checks WHERE session = ?", (third,))
+    assert len(recorded) == count  # looking records nothing
     kept = api.get_model_predictions(MODEL, as_of_date=FIRST).set_index("symbol")["prediction"]
     scored = api.predict_model(MODEL, list(kept.index), FIRST).set_index("symbol")["prediction"]
     assert scored.to_dict() == kept.to_dict()

@@ -79,7 +79,7 @@ def test_bars_are_put_back_as_they_were_traded_by_the_splits_of_the_file(tmp_pat
 
 def test_without_a_provider_the_settings_say_where_it_is_handed_in():
     settings = Settings.model_validate({"price_source": "ibkr", "symbols": "AAA"})
-    with pytest.raises(SettingsError, match="bars_provider"):
+    with pytest.raises(SettingsError, match="needs a connection"):
         source_from_settings(settings)
     provider: BarsProvider = RecordedBars(BARS)
     assert source_from_settings(settings, provider).name == "ibkr"
