@@ -15,6 +15,9 @@ export GX_ANALYTICS_ENABLED := false
 export STREAMLIT_BROWSER_GATHER_USAGE_STATS := false
 export IMPORT_LINTER_CACHE_DIR := $(VENV)/.import_linter_cache
 
+# A file of tests shares what it sets up; the longest files start first (tests/conftest.py).
+WORKERS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test test-ib-async test-fast faults lint format types definitions bench lock sample clean
 
@@ -41,13 +44,13 @@ dev: $(STAMP) ## Start the simulated gateway and the Dagster UI on 127.0.0.1.
 	@exec $(BIN)/hrp dev $(ARGS)
 
 test: lint types definitions ## Run every gate and the whole test suite.
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 test-ib-async: $(STAMP) ## Run the whole test suite on ib_async instead of ib_insync.
-	@HRP_TEST_IB_LIBRARY=ib_async $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@HRP_TEST_IB_LIBRARY=ib_async $(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 test-fast: $(STAMP) ## Run the tests that start no Dagster process.
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest $(WORKERS) -m "not slow" $(ARGS)
 
 bench: $(STAMP) ## Measure what is claimed about speed and memory.
 	@$(BIN)/python -m benchmarks $(ARGS)

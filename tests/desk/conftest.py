@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from desk import FIRST, Desk
+from desk import FIRST, STEPS, Desk
 
 from hrp_core.calendar import nyse
 from hrp_core.market import SampleSource
@@ -67,10 +67,31 @@ def first_evening(tmp_path_factory: pytest.TempPathFactory, open_desk: Callable)
     return home
 
 
+@pytest.fixture(scope="session")
+def home_at(first_evening: Path, tmp_path_factory: pytest.TempPathFactory, open_desk: Callable) -> Callable:
+    """Folder of an installation that came as far as one of `STEPS`; made when first asked for."""
+    homes = {"data": first_evening}
+
+    def home(state: str) -> Path:
+        if state not in homes:
+            names = ["data", *STEPS]
+            before = home(names[names.index(state) - 1])
+            homes[state] = tmp_path_factory.mktemp(state)
+            shutil.copytree(before, homes[state], dirs_exist_ok=True)
+            with open_desk(homes[state]) as desk:
+                STEPS[state](desk)
+        return homes[state]
+
+    return home
+
+
 @pytest.fixture
-def desk(first_evening: Path, tmp_path: Path, open_desk: Callable) -> Iterator[Desk]:
-    """A desk at 17:30 of 2022-12-02, with the market data of that session."""
+def desk(
+    request: pytest.FixtureRequest, home_at: Callable, tmp_path: Path, open_desk: Callable
+) -> Iterator[Desk]:
+    """A desk at 17:30 of 2022-12-02, its market data stored, or further on (`@pytest.mark.desk`)."""
+    marker = request.node.get_closest_marker("desk")
     home = tmp_path / "home"
-    shutil.copytree(first_evening, home)
+    shutil.copytree(home_at("data" if marker is None else marker.args[0]), home)
     with open_desk(home) as opened:
         yield opened

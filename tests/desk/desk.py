@@ -65,3 +65,11 @@ class Desk:
         self.run("market_data_job", following)
         self.run("book_job", session)
         return following
+
+
+# How far an installation has come, each step from the one before it (see the fixture `desk`).
+STEPS = {
+    "planned": lambda desk: desk.evening(FIRST, jobs=["predictions_job"]),
+    "sent": lambda desk: desk.run("live_trader_job", FIRST),
+    "booked": lambda desk: desk.next_day(FIRST),
+}

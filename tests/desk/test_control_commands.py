@@ -1,40 +1,37 @@
 """The commands by which a person stops, changes and decides, on a whole installation."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from desk import FIRST, Desk
+from typer.testing import CliRunner
 
-from hrp_core.errors import RefusedError
+from hrp_core.calendar import nyse
+from hrp_core.errors import HrpError, RefusedError
 from hrp_core.ledger.book import read_book
 from hrp_core.ledger.types import LatchState
 from hrp_core.settings import PROJECT_ROOT
 from hrp_core.store import read_lineage
+from hrp_dagster.cli.app import app
 
 
 def hrp(desk: Desk, *arguments: str, code: int = 0, environment: Mapping[str, str] | None = None) -> str:
-    result = subprocess.run(
-        [sys.executable, "-m", "hrp_dagster.cli", *arguments],
-        env={**os.environ, "HRP_HOME": str(desk.settings.home), "COLUMNS": "80", **(environment or {})},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    result = CliRunner().invoke(
+        app, arguments, env={"HRP_HOME": str(desk.settings.home), **(environment or {})}
     )
-    assert result.returncode == code, result.stderr + result.stdout
-    assert "Traceback" not in result.stderr
+    if isinstance(result.exception, HrpError):
+        assert result.exception.exit_code == code, result.exception
+        return result.stdout if code == 1 else str(result.exception)
+    assert result.exit_code == code, (result.output, result.exception)
     return result.stdout if code in (0, 1) else " ".join(result.stderr.split())
 
 
+@pytest.mark.desk("booked")
 def test_halt_flatten_and_resume_end_flat_and_reconciled(desk: Desk) -> None:
-    desk.evening(FIRST)
-    second = desk.next_day(FIRST)
+    second = nyse().next(FIRST)
     desk.evening(second)
     hrp(desk, "flatten", "--reason", "out", code=3)
     stopped = json.loads(hrp(desk, "halt", "--reason", "storm", "--json"))
@@ -60,8 +57,8 @@ def read_shares(desk: Desk) -> dict[str, int]:
     return dict(read_book(desk.journal).state().shares)
 
 
+@pytest.mark.desk("sent")
 def test_a_halt_without_any_gateway_is_set_and_says_what_to_do(desk: Desk) -> None:
-    desk.evening(FIRST)
     desk.server.stop()
     told = " ".join(hrp(desk, "halt", "--all", "--reason", "storm", code=1).split())
     assert "cancel them there" in told
@@ -70,8 +67,8 @@ def test_a_halt_without_any_gateway_is_set_and_says_what_to_do(desk: Desk) -> No
     assert "Cancelled orders: 0" not in hrp(desk, "halt", "--reason", "again")
 
 
+@pytest.mark.desk("planned")
 def test_plan_commands_show_change_and_decide(desk: Desk) -> None:
-    desk.evening(FIRST, jobs=["predictions_job"])
     shown = hrp(desk, "plan", "show")
     assert max(map(len, shown.splitlines())) <= 80
     plan = json.loads(hrp(desk, "plan", "show", "--json"))
@@ -92,8 +89,8 @@ def test_plan_commands_show_change_and_decide(desk: Desk) -> None:
     assert {"plan_changed", "plan_rejected"} <= set(events)
 
 
+@pytest.mark.desk("planned")
 def test_a_plan_changed_by_drop_is_what_is_sent(desk: Desk) -> None:
-    desk.evening(FIRST, jobs=["predictions_job"])
     plan = json.loads(hrp(desk, "plan", "show", "--json"))
     hrp(desk, "plan", "drop", plan["orders"][0]["symbol"], "--reason", "earnings")
     desk.run("live_trader_job", FIRST)

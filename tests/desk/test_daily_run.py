@@ -19,12 +19,14 @@ def stored(desk: Desk, name: str):
     return read_table(desk.store, table(name))
 
 
+@pytest.mark.desk("booked")
 def test_nav_is_the_brokers_account_to_the_cent_and_replay_repeats_the_fills(desk: Desk) -> None:
-    session = FIRST
-    for _ in range(3):
+    session = nyse().next(FIRST)
+    for _ in range(2):
+        assert stored(desk, "nav")["nav"].iloc[-1] == desk.gateway.state().net_liquidation
         desk.evening(session)
         session = desk.next_day(session)
-        assert stored(desk, "nav")["nav"].iloc[-1] == desk.gateway.state().net_liquidation
+    assert stored(desk, "nav")["nav"].iloc[-1] == desk.gateway.state().net_liquidation
     parity = check_parity(History.from_store(desk.store), desk.journal)
     assert (len(parity.sessions), parity.differences) == (3, ())
     assert parity.fills == desk.gateway.state().executions == len(stored(desk, "fills"))
@@ -36,9 +38,8 @@ def test_nav_is_the_brokers_account_to_the_cent_and_replay_repeats_the_fills(des
     assert quality["shortfall_bps"].notna().all()
 
 
+@pytest.mark.desk("booked")
 def test_a_planted_one_share_difference_is_found_and_named(desk: Desk) -> None:
-    desk.evening(FIRST)
-    desk.next_day(FIRST)
     with sqlite3.connect(desk.settings.journal_path) as connection:
         # The journal only grows: whoever plants something has to take its guard away first.
         connection.execute("DROP TRIGGER executions_no_update")
@@ -48,8 +49,8 @@ def test_a_planted_one_share_difference_is_found_and_named(desk: Desk) -> None:
     assert (difference.session, difference.kind, difference.symbol) == (FIRST, "fill", symbol)
 
 
+@pytest.mark.desk("sent")
 def test_a_fill_missing_from_the_brokers_answers_stops_the_book_and_is_named(desk: Desk) -> None:
-    desk.evening(FIRST)
     desk.gateway.fault("omit_execution", n=2)
     with pytest.raises(IncompleteSnapshotError, match=r"S221202-\d+-\w+-1 \(buy \w+\)"):
         desk.next_day(FIRST)
@@ -67,8 +68,8 @@ def test_other_sessions_are_refused_and_the_message_says_what_to_run(desk: Desk)
     assert desk.gateway.state().orders_received == 0
 
 
+@pytest.mark.desk("planned")
 def test_orders_are_refused_outside_the_send_window(desk: Desk) -> None:
-    desk.evening(FIRST, jobs=["predictions_job"])
     desk.at(nyse().next(FIRST), "09:26")
     with pytest.raises(RefusedError, match="may be sent from"):
         desk.run("live_trader_job", FIRST)
@@ -83,9 +84,9 @@ def test_a_run_range_of_a_traded_asset_is_refused(desk: Desk) -> None:
         run_job(desk.settings, "predictions_job", nyse().previous(FIRST), through=FIRST)
 
 
+@pytest.mark.desk("booked")
 def test_a_strategy_without_a_complete_prediction_set_keeps_its_holdings(desk: Desk) -> None:
-    desk.evening(FIRST)
-    second = desk.next_day(FIRST)
+    second = nyse().next(FIRST)
     held = {position.symbol: position.shares for position in desk.gateway.state().positions}
     with desk.store.write() as connection:
         connection.execute(
@@ -100,9 +101,9 @@ def test_a_strategy_without_a_complete_prediction_set_keeps_its_holdings(desk: D
     assert set(targets["reason"]) == {"hold_incomplete"}
 
 
+@pytest.mark.desk("booked")
 def test_a_held_name_whose_score_is_missing_is_held(desk: Desk) -> None:
-    desk.evening(FIRST)
-    second = desk.next_day(FIRST)
+    second = nyse().next(FIRST)
     held = {position.symbol: position.shares for position in desk.gateway.state().positions}
     symbol = min(held)
     with desk.store.write() as connection:
@@ -148,9 +149,8 @@ def test_ib_settings_are_never_read_in_sim(
     assert desk.gateway.state().executions > 0
 
 
+@pytest.mark.desk("planned")
 def test_a_day_without_a_plan_still_has_a_book(desk: Desk) -> None:
-    desk.at(FIRST, "18:30")
-    desk.evening(FIRST, jobs=["predictions_job"])
     second = desk.next_day(FIRST)
     assert second == nyse().next(FIRST)
     assert stored(desk, "fills").empty

@@ -108,8 +108,8 @@ def test_the_sending_asset_is_never_retried() -> None:
     assert definition.retry_policy is None
 
 
+@pytest.mark.desk("sent")
 def test_every_materialization_shows_rows_session_preview_and_content(desk: Desk) -> None:
-    desk.evening(FIRST)
     desk.run("drift_monitor_job", FIRST)
     desk.next_day(FIRST)
     with dg.DagsterInstance.get() as instance:
@@ -127,8 +127,8 @@ def test_every_materialization_shows_rows_session_preview_and_content(desk: Desk
                 assert metadata["hrp/session"].value in (str(FIRST), "2022-12-05"), name
 
 
+@pytest.mark.desk("sent")
 def test_the_day_leaves_numbers_that_plot_and_pictures(desk: Desk) -> None:
-    desk.evening(FIRST)
     book = dict(desk.run("drift_monitor_job", FIRST).metadata)
     following = nyse().next(FIRST)
     desk.at(following, "17:45")

@@ -24,11 +24,12 @@ SECOND = nyse().next(FIRST)
 NOTEBOOK = PROJECT_ROOT / "examples" / "desk.ipynb"
 
 
+pytestmark = pytest.mark.desk("booked")
+
+
 @pytest.fixture
 def traded(desk: Desk) -> Desk:
     """A desk after its first book, at 17:45 of the second session."""
-    desk.evening(FIRST)
-    desk.next_day(FIRST)
     return desk
 
 
@@ -142,6 +143,7 @@ def test_a_deposit_and_a_withdrawal_of_30_percent_move_neither_drawdown_nor_retu
     assert read_table(traded.store, table("nav"))["daily_return"].tolist() == rows["daily_return"].tolist()
 
 
+@pytest.mark.desk("data")
 def test_status_says_what_happens_next_through_the_day(desk: Desk) -> None:
     desk.at(FIRST, "18:30")
     first = hrp("status")

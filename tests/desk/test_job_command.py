@@ -96,8 +96,8 @@ def test_a_desk_without_strategies_has_nothing_to_do(desk: Desk, tmp_path, monke
         assert job(name, "--dry-run")[1]["status"] == status
 
 
+@pytest.mark.desk("planned")
 def test_what_a_rule_refuses_is_blocked_with_exit_code_3_also_in_the_preview(desk: Desk) -> None:
-    desk.evening(FIRST, jobs=["predictions_job"])
     desk.at(SECOND, "09:26")
     said = job("live-trader", "--dry-run")[1]
     assert (said["status"], said["would_run"]) == ("blocked", False)

@@ -24,6 +24,8 @@ from hrp_core.portfolio.types import SymbolAction
 from hrp_core.settings import Mode, Settings
 from hrp_core.store import Sessions, replace_slice, table
 
+pytestmark = pytest.mark.desk("planned")
+
 
 @dataclass(frozen=True)
 class Paper:
@@ -93,7 +95,6 @@ class Paper:
 
 @pytest.fixture
 def paper(desk: Desk) -> Paper:
-    desk.evening(FIRST, jobs=["predictions_job"])
     changes = {"mode": Mode.PAPER, "paper_approval": "person", "dry_run": False}
     return Paper(desk, desk.settings.model_copy(update=changes))
 
@@ -186,8 +187,8 @@ def test_controls_are_frozen_with_the_plan(paper: Paper) -> None:
     assert paper.plan().frozen.inputs["controls"] == {"AAPL": "freeze"}
 
 
+@pytest.mark.desk("sent")
 def test_a_review_adds_up(desk: Desk) -> None:
-    desk.evening(FIRST)
     journal = desk.journal
     plan = journal.latest_plan(FIRST)
     assert plan is not None

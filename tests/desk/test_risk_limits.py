@@ -24,9 +24,9 @@ def set_nav(desk: Desk, valued: date, **columns: float) -> None:
             connection.execute(f"UPDATE nav SET {name} = ? WHERE valuation_session = ?", [value, valued])
 
 
+@pytest.mark.desk("booked")
 def test_a_drawdown_halts_trading_and_says_so(desk: Desk) -> None:
-    desk.evening(FIRST)
-    second = desk.next_day(FIRST)
+    second = nyse().next(FIRST)
     set_nav(desk, second, drawdown=0.2)
     desk.at(second, "18:30")
     desk.run("predictions_job", second)
@@ -44,9 +44,9 @@ def test_a_drawdown_halts_trading_and_says_so(desk: Desk) -> None:
     assert desk.gateway.state().orders_received == sent
 
 
+@pytest.mark.desk("booked")
 def test_a_daily_loss_lets_only_exits_go_and_planning_again_is_the_same_plan(desk: Desk) -> None:
-    desk.evening(FIRST)
-    second = desk.next_day(FIRST)
+    second = nyse().next(FIRST)
     set_nav(desk, second, daily_return=-0.04)
     desk.at(second, "18:30")
     desk.run("predictions_job", second)
@@ -63,9 +63,9 @@ def test_a_daily_loss_lets_only_exits_go_and_planning_again_is_the_same_plan(des
     assert (parity.sessions, parity.differences) == ((FIRST, second), ())
 
 
+@pytest.mark.desk("booked")
 def test_a_latch_of_a_person_is_never_loosened(desk: Desk) -> None:
-    desk.evening(FIRST)
-    second = desk.next_day(FIRST)
+    second = nyse().next(FIRST)
     set_nav(desk, second, daily_return=-0.04)
     desk.at(second, "18:30")
     now = desk.gateway.state().now
@@ -84,8 +84,8 @@ def test_without_the_nav_of_the_session_nothing_is_bought(desk: Desk) -> None:
     assert read_performance(desk.store, third) is None
 
 
+@pytest.mark.desk("planned")
 def test_the_plan_keeps_its_limits_and_verdicts_under_its_hash(desk: Desk) -> None:
-    desk.evening(FIRST, jobs=["predictions_job"])
     plan = plan_of(desk, FIRST)
     limits = plan.inputs["limits"]
     assert isinstance(limits, dict)

@@ -241,8 +241,8 @@ def test_mended_the_same_desk_sends_its_plan(planned: Desk) -> None:
     assert planned.gateway.state().orders_received == len(plan.intents) > 5
 
 
+@pytest.mark.desk("sent")
 def test_the_day_after_downtime_trades_once_the_book_was_reconciled(desk: Desk) -> None:
-    desk.evening(FIRST)
     session = desk.next_day(FIRST)
     before = desk.gateway.state().orders_received
     for _ in range(2):

@@ -91,9 +91,8 @@ def test_the_buttons_without_a_gateway_say_what_to_start_and_leave_the_page_whol
     assert "hrp gateway serve" in error.value
 
 
+@pytest.mark.desk("booked")
 def test_what_is_shown_after_a_day_is_the_account_at_the_broker(desk: Desk) -> None:
-    desk.evening(FIRST)
-    desk.next_day(FIRST)
     shown, state = page(), desk.gateway.state()
     api = PlatformAPI(desk.settings)
     live = api.get_live_positions()
@@ -123,8 +122,8 @@ def test_what_is_shown_after_a_day_is_the_account_at_the_broker(desk: Desk) -> N
     assert not shown.error
 
 
+@pytest.mark.desk("sent")
 def test_sync_positions_asks_the_broker_and_stores_what_it_says(desk: Desk) -> None:
-    desk.evening(FIRST)
     desk.at(SECOND, "16:05")  # executed, and no book yet: only the broker knows
     shown = page()
     assert metrics(shown)["Open positions"] == "0"

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from desk import FIRST, Desk
 
 from hrp_core.ledger.types import OrderStatus
@@ -24,16 +25,16 @@ def statuses(desk: Desk) -> list[OrderStatus]:
     return [intent.status for intent in plan.intents]
 
 
+@pytest.mark.desk("sent")
 def test_running_the_trader_again_places_nothing(desk: Desk) -> None:
-    desk.evening(FIRST)
     sent = received(desk)
     assert sent == len(statuses(desk)) > 0
     desk.run("live_trader_job", FIRST)
     assert received(desk) == sent
 
 
+@pytest.mark.desk("sent")
 def test_deleting_the_orders_partition_places_nothing(desk: Desk) -> None:
-    desk.evening(FIRST)
     sent = received(desk)
     with desk.store.write() as connection:
         connection.execute("DELETE FROM orders WHERE session = ?", [FIRST])
@@ -44,16 +45,16 @@ def test_deleting_the_orders_partition_places_nothing(desk: Desk) -> None:
     assert received(desk) == sent
 
 
+@pytest.mark.desk("sent")
 def test_planning_again_after_sending_places_nothing(desk: Desk) -> None:
-    desk.evening(FIRST)
     sent = received(desk)
     desk.run("predictions_job", FIRST)
     desk.run("live_trader_job", FIRST)
     assert received(desk) == sent
 
 
+@pytest.mark.desk("sent")
 def test_restarting_the_gateway_places_nothing(desk: Desk) -> None:
-    desk.evening(FIRST)
     sent = received(desk)
     desk.server.stop()
     desk.server.start()
@@ -72,8 +73,8 @@ def kill_trader(boundary: str) -> None:
     assert child.returncode == -signal.SIGKILL, child.stderr
 
 
+@pytest.mark.desk("planned")
 def test_killed_between_journal_and_send_the_order_is_unknown_and_never_sent(desk: Desk) -> None:
-    desk.evening(FIRST, jobs=["predictions_job"])
     intents = len(statuses(desk))
     kill_trader("before")
     assert received(desk) == 0
@@ -86,8 +87,8 @@ def test_killed_between_journal_and_send_the_order_is_unknown_and_never_sent(des
         assert sorted(statuses(desk)) == [OrderStatus.SUBMITTED] * (intents - 1) + [OrderStatus.UNKNOWN]
 
 
+@pytest.mark.desk("planned")
 def test_killed_between_send_and_acknowledgement_the_order_is_found_again(desk: Desk) -> None:
-    desk.evening(FIRST, jobs=["predictions_job"])
     intents = len(statuses(desk))
     kill_trader("after")
     assert received(desk) == 1
@@ -97,8 +98,8 @@ def test_killed_between_send_and_acknowledgement_the_order_is_found_again(desk: 
         assert statuses(desk) == [OrderStatus.SUBMITTED] * intents
 
 
+@pytest.mark.desk("planned")
 def test_two_traders_at_once_send_one_set_of_orders(desk: Desk) -> None:
-    desk.evening(FIRST, jobs=["predictions_job"])
     intents = len(statuses(desk))
     command = [sys.executable, "-m", "hrp_dagster.cli", "job", "run", "live-trader", "--session", str(FIRST)]
     traders = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
@@ -109,8 +110,8 @@ def test_two_traders_at_once_send_one_set_of_orders(desk: Desk) -> None:
     assert statuses(desk) == [OrderStatus.SUBMITTED] * intents
 
 
+@pytest.mark.desk("planned")
 def test_a_connection_lost_in_the_basket_is_resumed_without_doubles(desk: Desk) -> None:
-    desk.evening(FIRST, jobs=["predictions_job"])
     intents = len(statuses(desk))
     desk.gateway.fault("drop_before_ack")
     desk.run("live_trader_job", FIRST)
