@@ -1,17 +1,20 @@
 """How fast a basket is journaled and acknowledged, and how long it takes to learn what the broker has.
 
-What belongs here: 500 orders through the real order manager, against the in-process broker and against the
-gateway over a socket, each right after as many bare durable commits of sqlite; the same basket paced; a
-snapshot and the book of 1,000 positions with prices. Wall clock and processor are both printed. Where the
-disk alone is too slow for the claim in seconds, the run says so and the ratio to the bare commits decides.
+What belongs here: 500 orders through the real order manager, against the in-process broker and over a socket
+against the gateway, which runs in a process of its own as it does on a desk; each right after as many bare
+durable commits of sqlite. The same basket paced; a snapshot and the book of 1,000 positions with prices. Wall
+clock and processor are both printed. Where the disk alone is too slow for the claim in seconds, the run says
+so and the ratio to the bare commits decides.
 """
 
 import math
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -32,7 +35,8 @@ from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import OrderStatus
 from hrp_core.matching import Engine, EngineState, Tape
 from hrp_core.portfolio.types import OrderSide, OrderType, Plan, PlannedOrder
-from hrp_core.simgateway import GatewayServer
+from hrp_core.simgateway import GatewayClient, GatewayServer
+from hrp_core.simgateway.files import INFO_FILE
 
 ORDERS = 500
 POSITIONS = 1_000
@@ -116,14 +120,13 @@ def _over_socket(folder: Path, pacer: Pacer, count: int) -> tuple[Took, float]:
     """Return what sending took, and the seconds of a sync with quotes and the book after the fills."""
     folder.mkdir()
     journal = Journal(folder / "journal.sqlite")
-    with ExitStack() as stack:
-        server = stack.enter_context(GatewayServer(folder / "sim", _tape(count), start=EVENING, cash=CASH))
-        info = server.info
+    with _gateway(folder / "sim", count) as gateway:
+        info = gateway.info()
         config = BrokerConfig(info.host, info.port, 1, info.account, timeout=60, simulated=True)
-        clock = GatewayClock(server.gateway_file)
+        clock = GatewayClock(folder / "sim" / INFO_FILE)
         with IBKRBroker(config, pacer=pacer) as broker:
             sending = _send(broker, journal, clock, count)
-        server.client().advance(AFTERNOON)
+        gateway.advance(AFTERNOON)
         with IBKRBroker(config, pacer=Pacer(math.inf)) as broker:
             sync_broker(broker, journal, clock.now(), mode="sim")  # the day's fills, once
             started = time.perf_counter()
@@ -133,6 +136,25 @@ def _over_socket(folder: Path, pacer: Pacer, count: int) -> tuple[Took, float]:
             if len(seen.book.holdings) != count or any(quote.last is None for quote in quotes.values()):
                 raise SystemExit(f"{len(seen.book.holdings)} of {count} positions, or a price, are missing")
     return sending, seconds
+
+
+@contextmanager
+def _gateway(folder: Path, count: int) -> Iterator[GatewayClient]:
+    """Run a gateway in a process of its own for the length of the block."""
+    code = f"from benchmarks.bench_execution import serve; serve({str(folder)!r}, {count})"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            if process.stdout is None or process.stdout.readline() != "ready\n":
+                raise SystemExit("the simulated gateway did not start")
+            yield GatewayClient(folder / INFO_FILE)
+        finally:
+            process.terminate()
+
+
+def serve(folder: str, count: int) -> None:
+    """Serve `count` symbols until SIGTERM, and say on standard output when it listens."""
+    server = GatewayServer(Path(folder), _tape(count), start=EVENING, cash=CASH)
+    server.serve_forever(lambda _: print("ready", flush=True))
 
 
 def _send(broker: Broker, journal: Journal, clock: Clock, count: int) -> Took:
