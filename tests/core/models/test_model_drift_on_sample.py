@@ -1,6 +1,6 @@
 """Drift on the shipped prices: calibrated on 2005 to 2021, measured on 2022, which nothing was fitted to.
 
-With the default learner and every feature that the sample can give, as in the demo.
+With the default learner of `hrp model train` and every feature that the sample can give.
 """
 
 from datetime import date
