@@ -1,59 +1,51 @@
 """Pictures embedded in the metadata of an asset, small enough for the event log.
 
-What belongs here: drawing rows of asset tables. What does not: numbers. Figures are made without pyplot: no
-display, no globals.
+What belongs here: which rows of asset tables are drawn, and how. What does not: the drawing (`chart`), and
+numbers.
 """
 
 import base64
-from io import BytesIO
-from typing import TYPE_CHECKING
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from hrp_dagster.chart import BLUE, GREY, RED, Chart
 
 LARGEST_BYTES = 60_000
 SHOWN_NAMES = 25
-_BLUE, _RED, _GREY = "#2d6cdf", "#c8402f", "#8a8f98"
+_SHOWN_DATES = 6
+_MANY_POINTS = 60
+_COLORS = (BLUE, "#e08a1e", "#2f9e63", "#8e5bd0", "#1a9fb3", RED)
 
 
-def embedded(name: str, figure: "Figure | None") -> dict[str, dg.MetadataValue]:
-    """Return the figure as a metadata entry ``<name>_plot`` with the picture inside; nothing without one."""
-    if figure is None:
+def embedded(name: str, chart: Chart | None) -> dict[str, dg.MetadataValue]:
+    """Return the chart as a metadata entry ``<name>_plot`` with the picture inside; nothing without one."""
+    if chart is None:
         return {}
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=80)
-    picture = buffer.getvalue()
+    picture = chart.svg().encode()
     if len(picture) > LARGEST_BYTES:
         raise ValueError(f"plot {name} has {len(picture)} bytes, more than {LARGEST_BYTES}: draw less")
     text = base64.b64encode(picture).decode()
-    return {f"{name}_plot": dg.MetadataValue.md(f"![{name}](data:image/png;base64,{text})")}
+    return {f"{name}_plot": dg.MetadataValue.md(f"![{name}](data:image/svg+xml;base64,{text})")}
 
 
-def nav_plot(navs: pd.DataFrame) -> "Figure":
+def nav_plot(navs: pd.DataFrame) -> Chart:
     """Return the NAV over its sessions.
 
     Args:
         navs: columns `valuation_session` and `nav`, USD, in order; at least one row.
     """
-    figure, axes = _figure("Net asset value (USD)")
-    axes.plot(
-        _days(navs["valuation_session"]),
-        navs["nav"].astype(float),
-        color=_BLUE,
-        marker="o" if len(navs) <= 60 else "",
-        ms=3,
-    )
-    axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.tick_params(axis="x", rotation=30)
-    return figure
+    values = navs["nav"].astype(float).tolist()
+    days = [str(day) for day in navs["valuation_session"]]
+    chart = Chart("Net asset value (USD)", (0, max(1, len(values) - 1)), (min(values), max(values)), left=66)
+    chart.y_scale()
+    chart.line(enumerate(values), BLUE, dots=len(values) <= _MANY_POINTS)
+    chart.x_labels((at, days[at]) for at in _spaced(len(days)))
+    return chart
 
 
-def weights_plot(targets: pd.DataFrame) -> "Figure | None":
+def weights_plot(targets: pd.DataFrame) -> Chart | None:
     """Return the account's weight by name before and after; of many names the largest. None without any.
 
     Args:
@@ -64,16 +56,19 @@ def weights_plot(targets: pd.DataFrame) -> "Figure | None":
     held = held.loc[largest[largest > 0].nlargest(SHOWN_NAMES).index]
     if held.empty:
         return None
-    figure, axes = _figure("Weights of the account by name (%)")
-    at = np.arange(len(held))
-    axes.bar(at - 0.2, 100 * held["weight_before"], 0.4, color=_GREY, label="before")
-    axes.bar(at + 0.2, 100 * held["weight_target"], 0.4, color=_BLUE, label="target")
-    _names(axes, held.index)
-    axes.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
-    return figure
+    before, target = (100 * held[name].to_numpy() for name in ("weight_before", "weight_target"))
+    lowest, highest = _around_zero(before, target)
+    chart = Chart("Weights of the account by name (%)", (-0.6, len(held) - 0.4), (lowest, highest))
+    chart.y_scale()
+    for at in range(len(held)):
+        chart.bar((at - 0.4, at), (0, before[at]), GREY)
+        chart.bar((at, at + 0.4), (0, target[at]), BLUE)
+    chart.x_labels(enumerate(map(str, held.index)), slanted=True)
+    chart.legend([("before", GREY), ("target", BLUE)])
+    return chart
 
 
-def predictions_plot(predictions: pd.DataFrame) -> "Figure | None":
+def predictions_plot(predictions: pd.DataFrame) -> Chart | None:
     """Return the distribution of the scores, a line a strategy; None without a score.
 
     Strategies score in units of their own, so each is shown in its own standard deviations.
@@ -84,18 +79,27 @@ def predictions_plot(predictions: pd.DataFrame) -> "Figure | None":
     scored = predictions.loc[predictions["prediction"].notna()]
     if scored.empty:
         return None
-    figure, axes = _figure("Scores, in standard deviations from their mean")
+    edges = np.linspace(-4, 4, 33)
+    shapes: list[tuple[str, np.ndarray]] = []
     for strategy_id, rows in scored.groupby("strategy_id"):
         scores = rows["prediction"].to_numpy(dtype=float)
         spread = scores.std()
         standard = (scores - scores.mean()) / (spread if spread > 0 else 1.0)
-        axes.hist(standard, bins=np.linspace(-4, 4, 33).tolist(), histtype="step", label=str(strategy_id))
-    axes.set_ylabel("names")
-    axes.legend(frameon=False, fontsize=8)
-    return figure
+        shapes.append((str(strategy_id), np.histogram(standard, bins=edges)[0]))
+    most = max(int(counts.max()) for _, counts in shapes)
+    title = "Names by score, in standard deviations from the mean"
+    chart = Chart(title, (-4, 4), (0, max(1, most)))
+    chart.y_scale()
+    chart.x_scale()
+    colors = [_COLORS[at % len(_COLORS)] for at in range(len(shapes))]
+    for (_, counts), color in zip(shapes, colors, strict=True):
+        heights = [0, *np.repeat(counts, 2).tolist(), 0]
+        chart.line(zip(np.repeat(edges, 2).tolist(), heights, strict=True), color)
+    chart.legend([(name, color) for (name, _), color in zip(shapes, colors, strict=True)])
+    return chart
 
 
-def drift_plot(drift: pd.DataFrame) -> "Figure | None":
+def drift_plot(drift: pd.DataFrame) -> Chart | None:
     """Return each check's statistic in multiples of its threshold; beyond 1 is drift. None without any.
 
     The information coefficient is left out: it drifts by falling below its threshold.
@@ -110,14 +114,19 @@ def drift_plot(drift: pd.DataFrame) -> "Figure | None":
     ratio = (rows["statistic"] / rows["threshold"]).abs().to_numpy(dtype=float)
     order = np.argsort(ratio)[-SHOWN_NAMES:]
     drifted = (rows["status"] == "drift").to_numpy()[order]
-    figure, axes = _figure("Drift statistic / its threshold (red: drift)")
-    axes.barh(rows["subject"].to_numpy()[order], ratio[order], color=np.where(drifted, _RED, _BLUE))
-    axes.axvline(1, color=_GREY, linewidth=0.8)
-    axes.tick_params(axis="y", labelsize=7)
-    return figure
+    subjects, shown = rows["subject"].to_numpy()[order], ratio[order]
+    farthest = max(1.1, float(shown.max()))
+    title = "Drift statistic / its threshold (red: drift)"
+    chart = Chart(title, (0, farthest), (-0.6, len(shown) - 0.4), left=150, bottom=22)
+    for at, value in enumerate(shown):
+        chart.bar((0, value), (at - 0.35, at + 0.35), RED if drifted[at] else BLUE)
+    chart.rule(x=1)
+    chart.x_scale()
+    chart.y_labels(enumerate(map(str, subjects)))
+    return chart
 
 
-def shortfall_plot(quality: pd.DataFrame) -> "Figure | None":
+def shortfall_plot(quality: pd.DataFrame) -> Chart | None:
     """Return the shortfall of each name against the decision close, USD; None without a fill.
 
     Args:
@@ -128,27 +137,23 @@ def shortfall_plot(quality: pd.DataFrame) -> "Figure | None":
     if by_name.empty:
         return None
     by_name = by_name.loc[by_name.abs().nlargest(SHOWN_NAMES).index].sort_values()
-    figure, axes = _figure("Implementation shortfall by name (USD; above 0 is a cost)")
-    axes.bar(np.arange(len(by_name)), by_name, color=np.where(by_name > 0, _RED, _BLUE))
-    axes.axhline(0, color=_GREY, linewidth=0.8)
-    _names(axes, by_name.index)
-    return figure
+    values = by_name.to_numpy()
+    lowest, highest = _around_zero(values)
+    title = "Implementation shortfall by name (USD; above 0 is a cost)"
+    chart = Chart(title, (-0.6, len(values) - 0.4), (lowest, highest))
+    chart.y_scale()
+    for at, value in enumerate(values):
+        chart.bar((at - 0.4, at + 0.4), (0, value), RED if value > 0 else BLUE)
+    chart.rule(y=0)
+    chart.x_labels(enumerate(map(str, by_name.index)), slanted=True)
+    return chart
 
 
-def _days(sessions: pd.Series) -> np.ndarray:
-    return np.array(sessions.tolist(), dtype="datetime64[D]")
+def _around_zero(*values: np.ndarray) -> tuple[float, float]:
+    together = np.concatenate(values)
+    return min(0.0, float(together.min())), max(0.0, float(together.max()))
 
 
-def _names(axes: "Axes", names: pd.Index) -> None:
-    axes.set_xticks(np.arange(len(names)), [str(name) for name in names], rotation=60, fontsize=8)
-
-
-def _figure(title: str) -> "tuple[Figure, Axes]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.5, 3.2), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title, fontsize=10, loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
-    return figure, axes
+def _spaced(count: int) -> list[int]:
+    """Return a few places from the first to the last of `count`."""
+    return sorted({round(at) for at in np.linspace(0, count - 1, min(count, _SHOWN_DATES))})

@@ -83,11 +83,11 @@ def unexpected_cells(declared: Table, frames: Sequence[pd.DataFrame]) -> pd.Data
     keys = [*declared.key, "column"]
     found: list[pd.DataFrame] = []
     for cells in _parts(declared, frames):
-        outcome = (
-            _definition()
-            .get_batch(batch_parameters={"dataframe": cells})
-            .validate(_suite(declared.key), result_format={"result_format": "COMPLETE"})
-        )
+        batch = _definition().get_batch(batch_parameters={"dataframe": cells})
+        # Whether, and only then which: naming the rows takes three times as long.
+        if batch.validate(_suite(declared.key), result_format={"result_format": "BOOLEAN_ONLY"}).success:
+            continue
+        outcome = batch.validate(_suite(declared.key), result_format={"result_format": "COMPLETE"})
         for result in outcome.results:
             if result.success:
                 continue

@@ -68,6 +68,7 @@ class ModelRegistry:
     def __init__(self, tracking: Tracking) -> None:
         self.tracking = tracking
         self._loaded: dict[tuple[str, str], LoadedModel] = {}
+        self._references: dict[tuple[str, str], DriftReference] = {}
         self._client: Any = None
 
     def versions(self, name: str | None = None) -> list[ModelVersion]:
@@ -129,11 +130,13 @@ class ModelRegistry:
         return model
 
     def drift_reference(self, name: str, version: str) -> DriftReference:
-        """Return what was normal when the version was trained.
+        """Return what was normal when the version was trained, from memory when it was read before.
 
         Raises:
             ModelError: none was logged with it (a model made elsewhere), or it cannot be read.
         """
+        if (kept := self._references.get((name, str(version)))) is not None:
+            return kept
         with self._calls(f"find the drift reference of {name} version {version}"):
             client = self._connect()
             run_id = client.get_model_version(name, str(version)).run_id
@@ -143,7 +146,9 @@ class ModelRegistry:
                     f"no drift reference was logged with {name} version {version}; train it with "
                     "`hrp model train`, or log one under `drift` in its run"
                 )
-            return DriftReference.load(Path(client.download_artifacts(run_id, "drift")))
+            reference = DriftReference.load(Path(client.download_artifacts(run_id, "drift")))
+        self._references[name, str(version)] = reference
+        return reference
 
     def metrics(self, name: str, version: str) -> dict[str, float]:
         """Return the figures logged when a version was trained; empty when it came without a run.

@@ -66,7 +66,7 @@ def query_readonly(
             another connection of this process has it open.
         NotReadyError: the database does not exist.
     """
-    with store.read() as connection:
+    with store.read(apart=True) as connection:
         _fence(connection, store)
         statement = _only_select(connection, sql)
         cut_off = threading.Timer(timeout, connection.interrupt)

@@ -118,7 +118,8 @@ TIMETABLE: Mapping[str, Row] = {
         Row(
             "drift_monitor_job",
             Keyed.DECISION,
-            (Slot(time(19), LAST_TICK, done="model_drift"),),
+            # predictions_job wrote it for the trade gate; the monitor looks again in the evening.
+            (Slot(time(19), LAST_TICK, done="model_drift", fresh=True),),
             needs=(Need("predictions_job", "predictions"),),
         ),
         Row(

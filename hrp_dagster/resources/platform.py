@@ -3,6 +3,7 @@
 Hands out plain domain objects; holds no logic and no open connection.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -21,7 +22,7 @@ from hrp_core.models.registry import ModelRegistry
 from hrp_core.models.tracking import Tracking
 from hrp_core.portfolio.strategies import load_strategies
 from hrp_core.portfolio.types import Strategy
-from hrp_core.settings import Settings
+from hrp_core.settings import ENV_FILE, Settings
 from hrp_core.store import Store
 from hrp_dagster.resources.ibkr import IBKRResource
 
@@ -30,6 +31,32 @@ from hrp_dagster.resources.ibkr import IBKRResource
 def _registry(home: Path) -> ModelRegistry:
     # It keeps the versions it has loaded, which never change; which one is in production it asks each time.
     return ModelRegistry(Tracking(home))
+
+
+@lru_cache(maxsize=8)
+def _settings(
+    home: str,
+    dry_run: bool | None,
+    auto_rollback: bool | None,
+    _environment: tuple[tuple[str, str], ...],
+    _file: tuple[int, int] | None,
+) -> Settings:
+    # Checking every setting takes milliseconds, and a run asks for them dozens of times: what they are read
+    # from is part of the key.
+    given: dict[str, Any] = {
+        "home": Path(home) if home else None,
+        "dry_run": dry_run,
+        "auto_rollback": auto_rollback,
+    }
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Return what changes when a file does; None without the file."""
+    if not path.exists():
+        return None
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 class Platform(dg.ConfigurableResource):
@@ -41,12 +68,8 @@ class Platform(dg.ConfigurableResource):
 
     def settings(self) -> Settings:
         """Return the settings, read from the environment now."""
-        given: dict[str, Any] = {
-            "home": Path(self.home) if self.home else None,
-            "dry_run": self.dry_run,
-            "auto_rollback": self.auto_rollback,
-        }
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        environment = tuple(os.environ.items())
+        return _settings(self.home, self.dry_run, self.auto_rollback, environment, _stamp(ENV_FILE))
 
     def clock(self) -> Clock:
         """Return the clock of the mode: the simulated gateway's in sim, the wall clock otherwise."""

@@ -196,6 +196,19 @@ EMPTY = DeskState()
             DeskState(written=written(FRI, "features", "predictions")),
             "drift_monitor_job:2022-12-02:19:00:1",
         ),
+        # and looks again after the look for the trade gate
+        (
+            "drift_monitor_job",
+            at(FRI, "19:00"),
+            DeskState(written=written(FRI, "features", "predictions", "model_drift", when=at(FRI, "18:16"))),
+            "drift_monitor_job:2022-12-02:19:00:1",
+        ),
+        (
+            "drift_monitor_job",
+            at(FRI, "19:10"),
+            DeskState(written=written(FRI, "features", "predictions", "model_drift", when=at(FRI, "19:01"))),
+            "model_drift of 2022-12-02 are stored already since 2022-12-02 19:01",
+        ),
         # by the calendar day
         ("preflight_job", at(FRI, "14:00"), EMPTY, "preflight_job:2022-12-02:14:00:1"),
         ("preflight_job", at(FRI, "14:29"), EMPTY, "preflight_job:2022-12-02:14:00:1"),
@@ -267,7 +280,7 @@ def apply(state: DeskState, run: Run, now: datetime) -> DeskState:
     """Return the facts after a run that succeeded."""
     makes = {
         "market_data_job": ("features",),
-        "predictions_job": ("predictions", "target_portfolio"),
+        "predictions_job": ("predictions", "model_drift", "target_portfolio"),
         "live_trader_job": ("orders",),
         "drift_monitor_job": ("model_drift",),
         "book_job": run.only or ("fills", "positions", "nav"),

@@ -38,6 +38,9 @@ class StoppingConnection:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
+    def cursor(self) -> "StoppingConnection":
+        return StoppingConnection(self._connection.cursor(), self._point)
+
     def execute(self, statement: str, *parameters: Any) -> Any:
         if self._point == "before-insert" and statement.startswith("INSERT INTO features"):
             self._stop()

@@ -140,7 +140,7 @@ def test_the_day_leaves_numbers_that_plot_and_pictures(desk: Desk) -> None:
     ):
         assert all(isinstance(book[asset][name], float) for name in figures), book[asset]
         picture = str(book[asset][plot])
-        assert picture.startswith(f"![{plot.removesuffix('_plot')}](data:image/png;base64,")
+        assert picture.startswith(f"![{plot.removesuffix('_plot')}](data:image/svg+xml;base64,")
         assert len(picture) < 80_000
 
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import duckdb
@@ -13,6 +13,8 @@ import pytest
 
 from hrp_core.errors import NotReadyError, StoreError
 from hrp_core.store.connection import Store
+from hrp_core.store.migrate import migrate
+from hrp_core.store.schema import stored_columns
 
 HOLDER = Path(__file__).with_name("hold_database.py")
 
@@ -186,6 +188,31 @@ def test_two_databases_may_be_open_at_once(store: Store, tmp_path: Path) -> None
         connection.execute("CREATE TABLE notes (text VARCHAR)")
     with store.read(), other.read(any_version=True) as connection:
         assert connection.execute("SELECT count(*) FROM notes").fetchone() == (0,)
+
+
+def test_more_databases_than_are_kept_ready_may_be_open_at_once(tmp_path: Path) -> None:
+    with ExitStack() as opened:
+        for name in "abcdef":
+            connection = opened.enter_context(Store(tmp_path / f"{name}.duckdb").write(migrating=True))
+            connection.execute(f"CREATE TABLE {name} (text VARCHAR)")
+    for name in "abcdef":
+        with Store(tmp_path / f"{name}.duckdb").read(any_version=True) as connection:
+            assert list(stored_columns(connection, name)) == ["text"]
+
+
+def test_a_database_that_was_replaced_on_disk_is_read_anew(store: Store) -> None:
+    with store.write() as connection:
+        add_event(connection)
+    store.path.unlink()
+    migrate(store)
+    assert events(store) == 0
+
+
+def test_asking_for_a_table_that_is_missing_leaves_the_transaction_alone(store: Store) -> None:
+    with store.write() as connection:
+        add_event(connection)
+        assert stored_columns(connection, "no_such_table") == {}
+    assert events(store) == 1
 
 
 def test_threads_of_one_process_take_turns(store: Store) -> None:
