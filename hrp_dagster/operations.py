@@ -21,6 +21,7 @@ from hrp_core.portfolio.types import SymbolAction
 from hrp_dagster.history import clean_history
 from hrp_dagster.resources.ibkr import IBKRResource
 from hrp_dagster.resources.platform import Platform
+from hrp_dagster.state import UNFINISHED_TAG
 
 _PREVIEWED = 5
 
@@ -112,6 +113,10 @@ def watch_open(context: dg.OpExecutionContext, platform: Platform, ibkr: IBKRRes
         lambda: ibkr.connect(settings, ClientRole.WRITER, sends=False),
         platform.clock(),
     )
+    if not report.finished:
+        # Not a failure, and not done: the timetable asks again, and the policy is applied then.
+        context.instance.add_run_tags(context.run_id, {UNFINISHED_TAG: report.stopped})
+        context.log.warning("the watch over the open is not finished: %s", report.stopped)
     context.add_output_metadata(
         {
             "finished": report.finished,

@@ -22,6 +22,8 @@ from hrp_core.timetable import DeskState, Run
 
 KEY_TAG = "hrp/key"
 SESSION_TAG = "hrp/session"
+UNFINISHED_TAG = "hrp/unfinished"
+"""Of a run that succeeded and is not done: why. It does not count as finished."""
 TRADER_SCHEDULE = "live_trader_schedule"
 NOT_SET_UP = "nothing is set up here yet; run `make demo`, or `hrp init` for an installation of your own"
 # Two weeks of sessions, and what is around them.
@@ -142,7 +144,7 @@ def _runs(
         frozenset(
             (run.job_name, date.fromisoformat(run.tags[SESSION_TAG]))
             for run in ours
-            if run.status is dg.DagsterRunStatus.SUCCESS
+            if run.status is dg.DagsterRunStatus.SUCCESS and UNFINISHED_TAG not in run.tags
         ),
     )
 

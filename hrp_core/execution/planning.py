@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from hrp_core.calendar import require_decision_session
 from hrp_core.errors import RefusedError
-from hrp_core.execution.approval import apply_drops, approves_itself
+from hrp_core.execution.approval import apply_drops, approves_itself, person_decides
 from hrp_core.execution.broker import Broker
 from hrp_core.execution.sync import sync_broker
 from hrp_core.ledger.journal import Journal
@@ -55,7 +55,8 @@ def plan_session(
     session: date,
     now: datetime,
 ) -> PlannedSession:
-    """Decide on `session` and freeze the plan; where no person is needed (`approves_itself`) it is approved.
+    """Decide on `session` and freeze the plan; where no person is needed (`approves_itself`) it is approved,
+    unless a person has rejected a plan of this session before.
 
     The journal is brought up to date first, and the plan is made only when ledger and broker agree to the
     share. Calling it again with unchanged inputs gives the plan that is there.
@@ -110,7 +111,11 @@ def plan_session(
         },
         now=now,
     )
-    if approves_itself(settings) and frozen.status is PlanStatus.PROPOSED:
+    if (
+        frozen.status is PlanStatus.PROPOSED
+        and approves_itself(settings)
+        and not person_decides(journal, session)
+    ):
         journal.approve(frozen.plan_id, by=settings.mode.value, plan_hash=frozen.inputs_hash, now=now)
         frozen = journal.plan(frozen.plan_id)
     return PlannedSession(plan, frozen)

@@ -349,9 +349,7 @@ class Sender:
 
     def _halt(self, event: OrderEvent) -> None:
         """Halt trading: a limit of the broker wider than ours was hit, so our sizing is wrong (F28)."""
-        if self._journal.latch().state is LatchState.HALTED:
-            return
-        self._journal.set_latch(
+        self._journal.tighten_latch(
             LatchState.HALTED,
             by="order limits",
             reason=f"the broker refused {event.order_ref} by a limit that ours should never reach: "

@@ -5,6 +5,7 @@ from. Plans and attempts are in `journal`.
 """
 
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -334,9 +335,7 @@ class AccountRecords:
         """Set the latch where that closes it further; return whether it did. It never opens it."""
         order = list(LatchState)  # declared from open to closed
         with self._database.write() as connection:
-            row = connection.execute("SELECT state FROM latch ORDER BY id DESC LIMIT 1").fetchone()
-            current = LatchState.ACTIVE if row is None else LatchState(row["state"])
-            if order.index(state) <= order.index(current):
+            if order.index(state) <= order.index(_newest_latch(connection).state):
                 return False
             connection.execute(
                 "INSERT INTO latch (state, by, reason, evidence, at) VALUES (?, ?, ?, ?, ?)",
@@ -344,12 +343,31 @@ class AccountRecords:
             )
         return True
 
+    def open_latch(self, seen: Latch, *, by: str, reason: str, evidence: str = "", now: datetime) -> Latch:
+        """Set the latch to ACTIVE if it still is the one that was `seen`; return it as it stands then.
+
+        Whoever closes it between the look and this call wins: the latch returned is theirs.
+        """
+        with self._database.write() as connection:
+            newest = _newest_latch(connection)
+            if newest.number == seen.number:
+                connection.execute(
+                    "INSERT INTO latch (state, by, reason, evidence, at) VALUES (?, ?, ?, ?, ?)",
+                    (LatchState.ACTIVE, by, reason, evidence, moment_text(now)),
+                )
+                newest = _newest_latch(connection)
+        return newest
+
     def latch(self) -> Latch:
         """Return the latch as last set; ACTIVE when it never was."""
         with self._database.read() as connection:
-            row = connection.execute("SELECT * FROM latch ORDER BY id DESC LIMIT 1").fetchone()
-        if row is None:
-            return Latch(LatchState.ACTIVE)
-        return Latch(
-            LatchState(row["state"]), row["by"], row["reason"], row["evidence"], parse_moment(row["at"])
-        )
+            return _newest_latch(connection)
+
+
+def _newest_latch(connection: sqlite3.Connection) -> Latch:
+    row = connection.execute("SELECT * FROM latch ORDER BY id DESC LIMIT 1").fetchone()
+    if row is None:
+        return Latch(LatchState.ACTIVE)
+    return Latch(
+        LatchState(row["state"]), row["by"], row["reason"], row["evidence"], parse_moment(row["at"]), row["id"]
+    )

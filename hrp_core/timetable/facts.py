@@ -36,7 +36,7 @@ class DeskState:
         written: by asset, when each session's partition was written.
         running: jobs in progress.
         asked: run keys that were asked for.
-        finished: (job, session) of runs that succeeded.
+        finished: (job, session) of runs that succeeded and left nothing to be gone on with.
         plans: newest daily plan by decision session.
         halted: why the latch is HALTED; empty when it is not.
         looks: moments at which a look at the broker is owed.

@@ -88,7 +88,9 @@ TIMETABLE: Mapping[str, Row] = {
     row.job: row
     for row in (
         Row("preopen_job", Keyed.DECISION, (Slot(time(8, 45), time(9, 20)),)),
-        Row("open_monitor_job", Keyed.DECISION, (Slot(time(9, 25), time(9, 40)),)),
+        # Tried again, past the end of the watch too, until what the open left was decided about; the last try
+        # lies before the close of a half day.
+        Row("open_monitor_job", Keyed.DECISION, (Slot(time(9, 25), time(12, 50)),)),
         Row(
             "preflight_job",
             Keyed.DAY,

@@ -168,6 +168,15 @@ EMPTY = DeskState()
             replace(SENT, finished=frozenset({("open_monitor_job", FRI)})),
             "open_monitor_job of 2022-12-02 has run already",
         ),
+        # a watch that ended early is no finished one: asked again, past its end too, while orders wait
+        (
+            "open_monitor_job",
+            at(MON, "09:46"),
+            replace(SENT, asked=frozenset({"open_monitor_job:2022-12-02:09:25:1"})),
+            "open_monitor_job:2022-12-02:09:25:3",
+        ),
+        ("open_monitor_job", at(MON, "12:45"), SENT, "open_monitor_job:2022-12-02:09:25:21"),
+        ("open_monitor_job", at(MON, "09:46"), PLANNED, "no order of 2022-12-02 is at the broker"),
         # the book of D: provisional twice, official, and once more for late commissions
         ("book_job", at(MON, "09:29"), SENT, "book_job starts at 09:45"),
         ("book_job", at(MON, "09:45"), SENT, "book_job:2022-12-02:09:45:1"),
