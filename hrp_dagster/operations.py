@@ -8,12 +8,14 @@ import dagster as dg
 from hrp_core.calendar import WallClock
 from hrp_core.errors import NotReadyError
 from hrp_core.execution.config import ClientRole
+from hrp_core.execution.expiry import close_plans
 from hrp_core.execution.looks import coverage_gaps
 from hrp_core.execution.open_monitor import monitor_open
 from hrp_core.execution.preflight import preflight
 from hrp_core.execution.preopen import preopen_check
 from hrp_core.execution.preopen_judgement import SymbolLock
 from hrp_core.execution.projections import project_book
+from hrp_core.execution.send_window import SendAt
 from hrp_core.execution.sync import sync_broker
 from hrp_core.ledger.types import ExternalPolicy
 from hrp_core.market.freshness import recent_universe
@@ -38,6 +40,7 @@ def ask_broker(context: dg.OpExecutionContext, platform: Platform, ibkr: IBKRRes
             mode=settings.mode.value,
             external=ExternalPolicy(settings.external_orders),
         )
+    close_plans(journal, now, SendAt(settings.send_at), dry_run=settings.is_dry_run)
     project_book(platform.store(), journal)
     context.add_output_metadata(
         {

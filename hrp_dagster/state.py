@@ -65,6 +65,7 @@ def desk_state(settings: Settings, instance: dg.DagsterInstance, now: datetime) 
             facts = {
                 "plans": journal.plan_facts(),
                 "halted": f"{latch.reason} (by {latch.by})" if latch.state is LatchState.HALTED else "",
+                "resumed": latch.at if latch.state is LatchState.ACTIVE else None,
                 "looks": looks_due(journal.sent_since(now - _LOOKS_BACK), looked, now),
                 "working": len(journal.live_attempts()),
                 "looked": looked,

@@ -215,7 +215,8 @@ def _plan(evidence: Evidence) -> Iterator[Reason]:
             f"plan {plan.plan_id} was decided on other {', '.join(evidence.outdated)} than are stored now; "
             "run predictions_job again",
         )
-    if evidence.dry_run or plan.status is PlanStatus.SENT:
+    # Of a plan that was sent, or whose window has passed, nothing is left to send.
+    if evidence.dry_run or plan.status in (PlanStatus.SENT, PlanStatus.EXPIRED):
         return
     if plan.status is not PlanStatus.APPROVED or not evidence.approved:
         yield Reason(

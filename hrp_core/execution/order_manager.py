@@ -7,7 +7,7 @@ that sends is in `sender`, the comparison with the broker in `sync`, every fact 
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from hrp_core.calendar import Calendar, Clock, nyse, require_decision_session
@@ -157,7 +157,15 @@ class OrderManager:
             if intent.intent_id in barred:
                 _log.warning("%s is not sent: %s", intent.contract.symbol, barred[intent.intent_id])
                 sending.skipped.append(intent.contract.symbol)
+        self._note_unsent(plan_id, sending, barred)
         return self._after(plan_id, sending)
+
+    def _note_unsent(self, plan_id: str, sending: Sending, barred: Mapping[str, str]) -> None:
+        """Journal why orders were held back: should their window pass, they say so for good."""
+        why = {**sending.reasons, **barred}
+        left = [intent.intent_id for intent in _pending(self._journal.plan(plan_id))]
+        noted = {key: why.get(key, sending.stopped) for key in left}
+        self._journal.note_unsent({key: reason for key, reason in noted.items() if reason})
 
     def resume(self, plan_id: str) -> SubmitReport:
         """Go on with a plan whose sending ended early; the same as `submit_plan`, which is safe to repeat."""

@@ -6,7 +6,8 @@ from. Plans and attempts are in `journal`.
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -273,6 +274,44 @@ class AccountRecords:
                 )
                 for row in connection.execute("SELECT * FROM cash_flows ORDER BY at, reference")
             )
+
+    def count_flows(self, session: date, valued: Collection[date], now: datetime) -> tuple[CashFlow, ...]:
+        """Return the cash flows that the NAV of a session contains, each in the one session that counts it.
+
+        A flow is counted by the first NAV made after it was recorded, for good: one that is recorded late, when
+        its own session and perhaps others were valued already, belongs to the next one, and making an old NAV
+        again neither takes it over nor counts it once more.
+
+        Args:
+            session: valuation session E, whose NAV is being made.
+            valued: valuation sessions that have a NAV.
+            now: timezone-aware.
+
+        Returns:
+            The flows with `session` being the one that counts them, up to E, oldest first.
+        """
+        flows, done = self.cash_flows(), sorted(valued)
+        with self._database.write() as connection:
+            rows = connection.execute("SELECT reference, session FROM flow_sessions").fetchall()
+            counted = {row["reference"]: date.fromisoformat(row["session"]) for row in rows}
+            new: dict[str, date] = {}
+            for flow in flows:
+                if flow.reference in counted or flow.session > session:
+                    continue
+                # What is older than this table was counted by the first NAV that could contain it.
+                first = next((day for day in done if day >= flow.session), None) if not counted else None
+                if first is not None or not (done and done[-1] > session):
+                    new[flow.reference] = first or session
+            connection.executemany(
+                "INSERT INTO flow_sessions (reference, session, counted_at) VALUES (?, ?, ?)",
+                [(reference, day.isoformat(), moment_text(now)) for reference, day in new.items()],
+            )
+        counted |= new
+        return tuple(
+            replace(flow, session=counted[flow.reference])
+            for flow in flows
+            if flow.reference in counted and counted[flow.reference] <= session
+        )
 
     # --- snapshots and the latch ---------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ class PlanStatus(StrEnum):
     SENT = "sent"
     REJECTED = "rejected"
     SUPERSEDED = "superseded"
+    EXPIRED = "expired"  # its send window passed before anything of it was sent
 
 
 class OrderStatus(StrEnum):
