@@ -25,6 +25,7 @@ from hrp_core.execution.send_checks import (
     require_same_ledger,
     require_sound_plan,
 )
+from hrp_core.execution.send_quotes import entry_quotes
 from hrp_core.execution.send_window import SendAt, SendWindow, send_window
 from hrp_core.execution.sender import Sender, Sending
 from hrp_core.execution.submit_report import SubmitReport, report_of
@@ -138,7 +139,7 @@ class OrderManager:
         crosses = crosses and windows[OrderType.MARKET].contains(now)
         if not pending and not crosses:
             return self._after(plan_id, Sending())
-        barred = over_limits(plan, pending)
+        barred = over_limits(plan, pending, entry_quotes(self._broker, plan, pending, now))
         barred |= controlled(plan, pending, self._journal.symbol_controls(plan.session))
         epoch = self._journal.acquire_epoch(f"pid {os.getpid()}, {plan_id}", self._clock.now())
         # What another writer did up to here is seen now; from here on it can do nothing.
