@@ -126,9 +126,7 @@ def approves_itself(settings: Settings) -> bool:
 
 def person_decides(journal: Journal, session: date) -> bool:
     """Return whether a person rejected a plan of the session: what replaces it waits for a person too."""
-    return any(
-        plan.status is PlanStatus.REJECTED for plan in journal.plans(session, session, Purpose.DAILY)
-    )
+    return any(plan.status is PlanStatus.REJECTED for plan in journal.plans(session, session, Purpose.DAILY))
 
 
 def newest_plan(journal: Journal, session: date) -> FrozenPlan:

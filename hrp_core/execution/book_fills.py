@@ -1,7 +1,7 @@
 """The fills of a session as the book takes them: a contradiction is reconciled before it ends the run.
 
-What belongs here: that a break found while asking for fills is classified and recorded all the same. What does
-not: the fills themselves (`bookkeeping`) and classifying (`reconciliation`).
+What belongs here: that a break found while asking for fills is classified and recorded all the same. What
+does not: the fills themselves (`bookkeeping`) and classifying (`reconciliation`).
 """
 
 from datetime import date, datetime
@@ -31,17 +31,22 @@ def reconciled_fills(
 ) -> pd.DataFrame:
     """Return `session_fills`; where ledger and broker contradict each other, record a reconciliation first.
 
-    Without fills nothing after them is made, the reconciliation of the book included, and the trade gate would
-    only know that there is none. While the session trades, and in the quarter of an hour after its close, a
-    difference proves nothing (positions follow their fills by minutes, F13), and none is recorded.
+    Without fills nothing after them is made, the reconciliation of the book included, and the trade gate
+    would only know that there is none. While the session trades, and in the quarter of an hour after its
+    close, a difference proves nothing (positions follow their fills by minutes, F13), and none is recorded.
 
     Args:
-        settings, store, journal, connect, session, now: as `session_fills`.
+        settings: names the mode, what to do about orders placed elsewhere, and when plans are sent.
+        store: as `session_fills`; a run that is recorded is appended to it.
+        journal: the order journal.
+        connect: opens a connection to the broker.
+        session: decision session D.
+        now: from the clock.
         run_id: who asks; in the id of the reconciliation.
 
     Raises:
-        ReconciliationBreakError, IncompleteSnapshotError: as `session_fills`, after the recording; the message
-            says when that failed too.
+        ReconciliationBreakError, IncompleteSnapshotError: as `session_fills`, after the recording; the
+            message says when that failed too.
     """
     try:
         return session_fills(settings, store, journal, connect, session, now)

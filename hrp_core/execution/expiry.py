@@ -14,12 +14,17 @@ from hrp_core.portfolio.types import OrderType
 
 
 def close_plans(
-    journal: Journal, now: datetime, send_at: SendAt, *, dry_run: bool = False, calendar: Calendar | None = None
+    journal: Journal,
+    now: datetime,
+    send_at: SendAt,
+    *,
+    dry_run: bool = False,
+    calendar: Calendar | None = None,
 ) -> dict[str, PlanStatus]:
     """Close every plan of which nothing may be sent any more; return the state each ended in, by plan id.
 
-    Its orders that were never sent become EXPIRED, with what held them back; the plan is SENT when anything of
-    it was, and EXPIRED otherwise. Calling it again changes nothing.
+    Its orders that were never sent become EXPIRED, with what held them back; the plan is SENT when anything
+    of it was, and EXPIRED otherwise. Calling it again changes nothing.
 
     Args:
         journal: of this mode.
@@ -34,7 +39,8 @@ def close_plans(
         pending = {intent.order_type for intent in plan.intents if intent.status is OrderStatus.PENDING}
         # Crosses, and a plan that changes nothing, have the window of the open.
         windows = [
-            send_window(calendar, plan.session, kind, send_at) for kind in sorted(pending or {OrderType.MARKET})
+            send_window(calendar, plan.session, kind, send_at)
+            for kind in sorted(pending or {OrderType.MARKET})
         ]
         last = max(windows, key=lambda window: window.closes)
         if now < last.closes:

@@ -107,9 +107,9 @@ def monitor_open(
     """Stay connected through the open and journal what the broker says, as it says it.
 
     At the end, fifteen minutes after the open, what still works of the orders for the open is left or
-    cancelled, as `HRP_RESIDUAL_POLICY` says; orders for the close, and those of a flatten, are left. A lost connection is opened again
-    and everything is asked for first. Run again, or after an interruption, it goes on from where the broker
-    is; run after the end of the watch it looks once and applies the policy.
+    cancelled, as `HRP_RESIDUAL_POLICY` says; orders for the close, and those of a flatten, are left. A lost
+    connection is opened again and everything is asked for first. Run again, or after an interruption, it goes
+    on from where the broker is; run after the end of the watch it looks once and applies the policy.
 
     It holds the writer's lock and connection. When somebody sets the trading latch meanwhile it gives both up
     at once, because cancelling needs them.

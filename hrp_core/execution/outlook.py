@@ -47,7 +47,8 @@ def plan_outlook(plan: FrozenPlan | None, state: DeskState, now: datetime) -> st
         return f"Plan {plan.plan_id} waits for approval (`hrp plan show`, `hrp plan approve`); {expire}."
     if state.halted:
         return (
-            f"Trading is halted: {state.halted}. Plan {plan.plan_id} is sent only after `hrp resume`; {expire}."
+            f"Trading is halted: {state.halted}. Plan {plan.plan_id} is sent only after `hrp resume`; "
+            f"{expire}."
         )
     if state.dry_run:
         return f"This is a dry run (HRP_DRY_RUN): nothing of plan {plan.plan_id} is sent; {expire}."

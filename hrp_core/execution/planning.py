@@ -56,8 +56,9 @@ def plan_session(
     session: date,
     now: datetime,
 ) -> PlannedSession:
-    """Decide on `session` and freeze the plan; where no person is needed (`approves_itself`) it is approved,
-    unless a person has rejected a plan of this session before.
+    """Decide on `session` and freeze the plan; where no person is needed (`approves_itself`) it is approved.
+
+    Once a person has rejected a plan of the session, one is needed for every other plan of it.
 
     The journal is brought up to date first, and the plan is made only when ledger and broker agree to the
     share. Calling it again with unchanged inputs gives the plan that is there.

@@ -146,7 +146,8 @@ class ControlRecords(AccountRecords):
         The session is to be planned again; until then it has no plan that could be sent.
 
         Raises:
-            RefusedError: the plan neither orders nor crosses the name, is past changing, or something of it was sent.
+            RefusedError: the plan neither orders nor crosses the name, is past changing, or something of it
+                was sent.
         """
         with self._database.write() as connection:
             plan = load_plan(connection, plan_id)

@@ -278,9 +278,9 @@ class AccountRecords:
     def count_flows(self, session: date, valued: Collection[date], now: datetime) -> tuple[CashFlow, ...]:
         """Return the cash flows that the NAV of a session contains, each in the one session that counts it.
 
-        A flow is counted by the first NAV made after it was recorded, for good: one that is recorded late, when
-        its own session and perhaps others were valued already, belongs to the next one, and making an old NAV
-        again neither takes it over nor counts it once more.
+        A flow is counted by the first NAV made after it was recorded, for good: one that is recorded late,
+        when its own session and perhaps others were valued already, belongs to the next one, and making an
+        old NAV again neither takes it over nor counts it once more.
 
         Args:
             session: valuation session E, whose NAV is being made.
@@ -408,5 +408,10 @@ def _newest_latch(connection: sqlite3.Connection) -> Latch:
     if row is None:
         return Latch(LatchState.ACTIVE)
     return Latch(
-        LatchState(row["state"]), row["by"], row["reason"], row["evidence"], parse_moment(row["at"]), row["id"]
+        LatchState(row["state"]),
+        row["by"],
+        row["reason"],
+        row["evidence"],
+        parse_moment(row["at"]),
+        row["id"],
     )

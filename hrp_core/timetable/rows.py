@@ -43,7 +43,8 @@ class Slot:
         fresh: whether only a partition written since `at` counts.
         only: assets of the job that run; empty for all.
         released: only for an hour after somebody let trading go on since the last tick of the evening (a plan
-            was approved, a latch opened): nobody need wait for the next evening, and nothing is tried all night.
+            was approved, a latch opened): nobody need wait for the next evening, and nothing is tried all
+            night.
     """
 
     at: time

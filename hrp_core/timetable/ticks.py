@@ -8,7 +8,18 @@ from datetime import date, datetime
 
 from hrp_core.calendar import NEW_YORK, Calendar, nyse
 from hrp_core.timetable.facts import DeskState, Run, Skip, clock_text, moment_of
-from hrp_core.timetable.rows import AN_HOUR, LAST_TICK, MORNING, OFFICIAL_BOOK, TRADER, Days, Keyed, Row, Slot, row_of
+from hrp_core.timetable.rows import (
+    AN_HOUR,
+    LAST_TICK,
+    MORNING,
+    OFFICIAL_BOOK,
+    TRADER,
+    Days,
+    Keyed,
+    Row,
+    Slot,
+    row_of,
+)
 
 
 def should_run(
@@ -195,7 +206,9 @@ def _not_released(row: Row, session: date, due: datetime, opens: datetime, state
             "after that"
         )
     if due - max(acted, opens) > AN_HOUR:
-        return f"{row.job} was tried for an hour after it was let go on at {clock_text(acted)}; run it by hand"
+        return (
+            f"{row.job} was tried for an hour after it was let go on at {clock_text(acted)}; run it by hand"
+        )
     return ""
 
 

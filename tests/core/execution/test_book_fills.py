@@ -1,4 +1,4 @@
-"""A contradiction that is found while the fills are asked for is reconciled, recorded and named by the gate."""
+"""A contradiction found while the fills are asked for is reconciled, recorded and named by the gate."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -164,7 +164,9 @@ def test_positions_that_lag_the_open_are_reported_and_halt_nothing(wired: Floor)
     assert wired.journal.latch().state is LatchState.ACTIVE
 
 
-def test_what_a_flatten_has_not_sold_yet_is_never_taken_back(tmp_path, store: Store, journal: Journal) -> None:
+def test_what_a_flatten_has_not_sold_yet_is_never_taken_back(
+    tmp_path, store: Store, journal: Journal
+) -> None:
     """KO has no official open on F, where it is to be sold: the sale waits for the close."""
     market = tape()
     opens = market.open.copy()

@@ -14,6 +14,10 @@ from hrp_core.timetable import DeskState, PlanFacts
 STORED = {name: {D: at(D, "18:16")} for name in ("features", "predictions", "target_portfolio")}
 ON = DeskState(trading_on=True, written=STORED)
 BY_HAND = "`hrp job run live-trader --session 2022-12-15`"
+PLAN = "plan sim-DU1234567-2022-12-15-daily-1"
+GATE = "New York, if the trade gate says go"
+NOW, END = "Fri 2022-12-16 09:21 New York", "Fri 2022-12-16 09:25 New York"
+ENDS = f"what is not sent by {END} expires"
 
 
 def told(journal: Journal, broker: BentBroker, now: datetime, state: DeskState, **changes: object) -> str:
@@ -26,19 +30,31 @@ def told(journal: Journal, broker: BentBroker, now: datetime, state: DeskState, 
 @pytest.mark.parametrize(
     ("now", "state", "expected"),
     [
-        (at(D, "18:20"), ON, f"at Thu 2022-12-15 18:30 New York, if the trade gate says go; sooner by hand: {BY_HAND}"),
-        (at(D, "20:05"), ON, "at Thu 2022-12-15 20:10 New York"),
-        (at(D, "23:40"), ON, "at Fri 2022-12-16 01:00 New York"),
-        (at(E, "09:11"), ON, "at Fri 2022-12-16 09:20 New York"),
-        (at(E, "09:21"), ON, f"is not asked again: send plan sim-DU1234567-2022-12-15-daily-1 by hand, from Fri 2022-12-16 09:21 New York, with {BY_HAND}; what is not sent by Fri 2022-12-16 09:25 New York expires"),
-        (at(E, "09:25"), ON, "closed at Fri 2022-12-16 09:25 New York: its orders are not sent any more and expire. Session 2022-12-16 decides anew"),
-        (at(D, "20:05"), replace(ON, trading_on=False), f"live_trader_schedule is off: send plan sim-DU1234567-2022-12-15-daily-1 by hand, from Thu 2022-12-15 20:05 New York, with {BY_HAND}"),
-        (at(D, "20:05"), replace(ON, preopen=True), "at Fri 2022-12-16 09:00 New York"),
+        (at(D, "18:20"), ON, f"at Thu 2022-12-15 18:30 {GATE}; sooner by hand: {BY_HAND}. Otherwise {ENDS}"),
+        (at(D, "20:05"), ON, f"at Thu 2022-12-15 20:10 {GATE}"),
+        (at(D, "23:40"), ON, f"at Fri 2022-12-16 01:00 {GATE}"),
+        (at(E, "09:11"), ON, f"at Fri 2022-12-16 09:20 {GATE}"),
+        (
+            at(E, "09:21"),
+            ON,
+            f"is not asked again: send {PLAN} by hand, from {NOW}, with {BY_HAND}; {ENDS}",
+        ),
+        (
+            at(E, "09:25"),
+            ON,
+            f"closed at {END}: its orders are not sent any more and expire. Session 2022-12-16 decides anew",
+        ),
+        (
+            at(D, "20:05"),
+            replace(ON, trading_on=False),
+            f"is off: send {PLAN} by hand, from Thu 2022-12-15 20:05 New York, with {BY_HAND}; {ENDS}",
+        ),
+        (at(D, "20:05"), replace(ON, preopen=True), f"at Fri 2022-12-16 09:00 {GATE}"),
         (at(D, "20:05"), replace(ON, halted="fire (by bob)"), "Trading is halted: fire (by bob)"),
-        (at(D, "20:05"), replace(ON, dry_run=True), "nothing of plan sim-DU1234567-2022-12-15-daily-1 is sent"),
+        (at(D, "20:05"), replace(ON, dry_run=True), f"nothing of {PLAN} is sent"),
         (at(F, "08:00"), ON, "Session 2022-12-16 has no plan"),
     ],
-)  # fmt: skip
+)
 def test_the_sentence_names_the_next_try_the_command_and_the_end(
     journal: Journal, broker: BentBroker, now: datetime, state: DeskState, expected: str
 ) -> None:

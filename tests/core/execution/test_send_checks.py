@@ -191,7 +191,9 @@ def test_without_a_quote_nothing_is_known_against_a_price_and_the_entry_is_sent(
     def quotes(contracts: Sequence[Contract], timeout: float) -> dict[str, Quote]:
         if failure == "competing":
             raise BrokerError("10197: another session of the login has the market data")
-        return {each.symbol: Quote(each.symbol, None, None, None, None, QuoteQuality.NONE) for each in contracts}
+        return {
+            each.symbol: Quote(each.symbol, None, None, None, None, QuoteQuality.NONE) for each in contracts
+        }
 
     broker.quotes = quotes  # type: ignore[method-assign]
     plan = limited(journal, broker, replace(closed_at("KO", 50), reference_price=Decimal("60")))
