@@ -8,12 +8,14 @@ import dagster as dg
 from hrp_core.calendar import WallClock
 from hrp_core.errors import NotReadyError
 from hrp_core.execution.config import ClientRole
+from hrp_core.execution.expiry import close_plans
 from hrp_core.execution.looks import coverage_gaps
 from hrp_core.execution.open_monitor import monitor_open
 from hrp_core.execution.preflight import preflight
 from hrp_core.execution.preopen import preopen_check
 from hrp_core.execution.preopen_judgement import SymbolLock
 from hrp_core.execution.projections import project_book
+from hrp_core.execution.send_window import SendAt
 from hrp_core.execution.sync import sync_broker
 from hrp_core.ledger.types import ExternalPolicy
 from hrp_core.market.freshness import recent_universe
@@ -21,6 +23,7 @@ from hrp_core.portfolio.types import SymbolAction
 from hrp_dagster.history import clean_history
 from hrp_dagster.resources.ibkr import IBKRResource
 from hrp_dagster.resources.platform import Platform
+from hrp_dagster.state import UNFINISHED_TAG
 
 _PREVIEWED = 5
 
@@ -37,6 +40,7 @@ def ask_broker(context: dg.OpExecutionContext, platform: Platform, ibkr: IBKRRes
             mode=settings.mode.value,
             external=ExternalPolicy(settings.external_orders),
         )
+    close_plans(journal, now, SendAt(settings.send_at), dry_run=settings.is_dry_run)
     project_book(platform.store(), journal)
     context.add_output_metadata(
         {
@@ -112,6 +116,10 @@ def watch_open(context: dg.OpExecutionContext, platform: Platform, ibkr: IBKRRes
         lambda: ibkr.connect(settings, ClientRole.WRITER, sends=False),
         platform.clock(),
     )
+    if not report.finished:
+        # Not a failure, and not done: the timetable asks again, and the policy is applied then.
+        context.instance.add_run_tags(context.run_id, {UNFINISHED_TAG: report.stopped})
+        context.log.warning("the watch over the open is not finished: %s", report.stopped)
     context.add_output_metadata(
         {
             "finished": report.finished,

@@ -83,9 +83,11 @@ def _schedule(job: Job, settings: Settings) -> dg.ScheduleDefinition:
 
 
 def _description(row: Row, by_gateway: bool) -> str:
-    times = ", ".join(f"{slot.at:%H:%M}" for slot in row.slots)
+    times = ", ".join(f"{slot.at:%H:%M}" for slot in row.slots if not slot.released)
     tries = ""
     if row.every is not None:
         tries = f", then every {row.every // timedelta(minutes=1)} minutes until done"
+    if any(slot.released for slot in row.slots):
+        tries += "; at night for an hour after its plan was approved or trading resumed"
     clock = "of the simulated clock, looked at every minute" if by_gateway else "New York time"
     return f"{row.job} at {times}{tries}, {clock}. Each tick says why it starts nothing."

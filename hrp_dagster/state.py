@@ -22,6 +22,8 @@ from hrp_core.timetable import DeskState, Run
 
 KEY_TAG = "hrp/key"
 SESSION_TAG = "hrp/session"
+UNFINISHED_TAG = "hrp/unfinished"
+"""Of a run that succeeded and is not done: why. It does not count as finished."""
 TRADER_SCHEDULE = "live_trader_schedule"
 NOT_SET_UP = "nothing is set up here yet; run `make demo`, or `hrp init` for an installation of your own"
 # Two weeks of sessions, and what is around them.
@@ -63,6 +65,7 @@ def desk_state(settings: Settings, instance: dg.DagsterInstance, now: datetime) 
             facts = {
                 "plans": journal.plan_facts(),
                 "halted": f"{latch.reason} (by {latch.by})" if latch.state is LatchState.HALTED else "",
+                "resumed": latch.at if latch.state is LatchState.ACTIVE else None,
                 "looks": looks_due(journal.sent_since(now - _LOOKS_BACK), looked, now),
                 "working": len(journal.live_attempts()),
                 "looked": looked,
@@ -142,7 +145,7 @@ def _runs(
         frozenset(
             (run.job_name, date.fromisoformat(run.tags[SESSION_TAG]))
             for run in ours
-            if run.status is dg.DagsterRunStatus.SUCCESS
+            if run.status is dg.DagsterRunStatus.SUCCESS and UNFINISHED_TAG not in run.tags
         ),
     )
 

@@ -124,6 +124,11 @@ def approves_itself(settings: Settings) -> bool:
     return settings.mode is Mode.SIM or (settings.mode is Mode.PAPER and settings.paper_approval == "auto")
 
 
+def person_decides(journal: Journal, session: date) -> bool:
+    """Return whether a person rejected a plan of the session: what replaces it waits for a person too."""
+    return any(plan.status is PlanStatus.REJECTED for plan in journal.plans(session, session, Purpose.DAILY))
+
+
 def newest_plan(journal: Journal, session: date) -> FrozenPlan:
     """Return the newest daily plan of a session.
 

@@ -5,7 +5,7 @@ arithmetic (`hrp_core.ledger`).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,8 +15,10 @@ import pandas as pd
 from hrp_core.calendar import nyse, require_completed
 from hrp_core.execution.broker import Broker
 from hrp_core.execution.crosses import price_crosses
+from hrp_core.execution.expiry import close_plans
+from hrp_core.execution.send_window import SendAt
 from hrp_core.execution.sync import sync_broker
-from hrp_core.ledger.book import read_book
+from hrp_core.ledger.book import Book, fold_book, read_book
 from hrp_core.ledger.frames import fills_frame
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.nav import PastNav, nav_frame, nav_row, positions_frame
@@ -37,10 +39,10 @@ def session_fills(
 
     The broker lists executions of the current day only, so it is asked when `session` is the book session;
     for any other one the journal answers alone. What strategies took from one another is listed once the
-    official bar of its session is stored.
+    official bar of its session is stored. Plans whose send window has passed are closed first.
 
     Args:
-        settings: names the mode.
+        settings: names the mode, and when plans are sent.
         store: the prices of crosses are read from it.
         journal: the order journal; new executions and the prices of crosses are recorded in it.
         connect: opens a connection to the broker.
@@ -55,6 +57,7 @@ def session_fills(
         ReconciliationBreakError: ledger and broker disagree; names the symbols.
         NotReadyError: the journal was never bound to an account.
     """
+    close_plans(journal, now, SendAt(settings.send_at), dry_run=settings.is_dry_run)
     if session == nyse().book_session(now):
         with connect() as broker:
             sync_broker(
@@ -109,7 +112,7 @@ def session_nav(store: Store, journal: Journal, session: date, now: datetime) ->
     require_completed(execution_session, now)
     mode, account = journal.binding()
     row = nav_row(
-        read_book(journal, through=execution_session),
+        nav_book(journal, execution_session, _valued_sessions(store), now),
         official_marks(store, execution_session),
         session=session,
         valuation_session=execution_session,
@@ -122,6 +125,24 @@ def session_nav(store: Store, journal: Journal, session: date, now: datetime) ->
     return nav_frame(row)
 
 
+def nav_book(journal: Journal, execution_session: date, valued: Collection[date], now: datetime) -> Book:
+    """Return the book that a NAV values: through a session, with the cash flows that its NAVs count.
+
+    Args:
+        journal: which session counts a flow is recorded in it.
+        execution_session: E.
+        valued: sessions at whose close the account was valued before.
+        now: from the clock.
+    """
+    return fold_book(
+        journal.count_flows(execution_session, valued, now),
+        journal.book_executions(),
+        journal.order_allocations(),
+        execution_session,
+        journal.book_crosses(),
+    )
+
+
 def official_marks(store: Store, session: date) -> dict[str, Decimal]:
     """Return the stored official closes of a session, USD a share, by symbol."""
     rows = read_table(store, table("prices"), sessions=[session], columns=["symbol", "close"])
@@ -129,6 +150,12 @@ def official_marks(store: Store, session: date) -> dict[str, Decimal]:
         str(symbol): to_money(float(close))
         for symbol, close in zip(rows["symbol"], rows["close"], strict=True)
     }
+
+
+def _valued_sessions(store: Store) -> list[date]:
+    if newest_session(store, table("nav")) is None:
+        return []
+    return read_table(store, table("nav"), columns=["valuation_session"])["valuation_session"].tolist()
 
 
 def past_navs(store: Store, before: date) -> list[PastNav]:

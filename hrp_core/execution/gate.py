@@ -93,11 +93,16 @@ class ModelFact:
 
 @dataclass(frozen=True, slots=True)
 class ReconciliationFact:
-    """The newest reconciliation run of the account."""
+    """The newest reconciliation run of the account.
+
+    Attributes:
+        found: each difference, with its class.
+    """
 
     reconciliation_id: str
     taken_at: datetime
     status: ReconciliationStatus
+    found: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +220,8 @@ def _plan(evidence: Evidence) -> Iterator[Reason]:
             f"plan {plan.plan_id} was decided on other {', '.join(evidence.outdated)} than are stored now; "
             "run predictions_job again",
         )
-    if evidence.dry_run or plan.status is PlanStatus.SENT:
+    # Of a plan that was sent, or whose window has passed, nothing is left to send.
+    if evidence.dry_run or plan.status in (PlanStatus.SENT, PlanStatus.EXPIRED):
         return
     if plan.status is not PlanStatus.APPROVED or not evidence.approved:
         yield Reason(
@@ -327,16 +333,20 @@ def _reconciliation(evidence: Evidence) -> Iterator[Reason]:
         yield Reason(
             Code.RECONCILIATION_REDUCE_ONLY,
             Verdict.REDUCE_ONLY,
-            f"reconciliation {newest.reconciliation_id} left a difference in cash; record what it is with "
-            "`hrp cash record`, then `hrp reconcile`",
+            f"reconciliation {newest.reconciliation_id} left a difference in cash"
+            f"{_named(newest)}; record what it is with `hrp cash record`, then `hrp reconcile`",
         )
     elif newest.status is ReconciliationStatus.HALTED:
         yield Reason(
             Code.RECONCILIATION_HALTED,
             Verdict.NO_GO,
-            f"reconciliation {newest.reconciliation_id} found breaks between ledger and broker; explain "
-            "them, then `hrp reconcile`",
+            f"reconciliation {newest.reconciliation_id} found breaks between ledger and broker"
+            f"{_named(newest)}; explain them, then `hrp reconcile`",
         )
+
+
+def _named(fact: ReconciliationFact) -> str:
+    return f" ({'; '.join(fact.found)})" if fact.found else ""
 
 
 def _broker(evidence: Evidence) -> Iterator[Reason]:

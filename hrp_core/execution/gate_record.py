@@ -180,7 +180,7 @@ def _from_store(evidence: Evidence, store: Store) -> Evidence:
             [session],
         ).fetchall()
         newest = connection.execute(
-            "SELECT reconciliation_id, taken_at, status FROM reconciliation_runs WHERE mode = ? AND "
+            "SELECT reconciliation_id, taken_at, status, details FROM reconciliation_runs WHERE mode = ? AND "
             "account = ? ORDER BY taken_at DESC, reconciliation_id DESC LIMIT 1",
             [evidence.mode, evidence.account],
         ).fetchone()
@@ -198,7 +198,12 @@ def _from_store(evidence: Evidence, store: Store) -> Evidence:
         outdated=outdated,
         reconciliation=None
         if newest is None
-        else ReconciliationFact(newest[0], newest[1].astimezone(NEW_YORK), ReconciliationStatus(newest[2])),
+        else ReconciliationFact(
+            newest[0],
+            newest[1].astimezone(NEW_YORK),
+            ReconciliationStatus(newest[2]),
+            tuple(f"{item['cause']}: {item['message']}" for item in json.loads(newest[3])),
+        ),
     )
 
 

@@ -205,7 +205,7 @@ def resume_trading(store: Store, journal: Journal, *, by: str, reason: str, now:
         now: timezone-aware.
 
     Raises:
-        RefusedError: no reason, or trading is active.
+        RefusedError: no reason, trading is active, or somebody closed the latch meanwhile: that one stands.
     """
     _require_reason(reason)
     before = journal.latch()
@@ -216,7 +216,12 @@ def resume_trading(store: Store, journal: Journal, *, by: str, reason: str, now:
         f"{ref} ({intent.side.value} {intent.contract.symbol}) is of unknown fate: `hrp orders resolve`"
         for ref, (_, intent) in journal.sent_with_status(OrderStatus.UNKNOWN).items()
     ]
-    journal.set_latch(LatchState.ACTIVE, by=by, reason=reason, evidence="; ".join(warnings), now=now)
+    newest = journal.open_latch(before, by=by, reason=reason, evidence="; ".join(warnings), now=now)
+    if newest.state is not LatchState.ACTIVE:
+        raise RefusedError(
+            f"meanwhile {newest.by} set trading to {newest.state.value}: {newest.reason}. It stays so and "
+            "nothing was resumed; look at that first, then run `hrp resume --reason ...` again"
+        )
     migrate(store)
     details = {"was": before.state.value, "reason": reason, "warnings": warnings}
     log_event(store, EventType.TRADING_RESUMED, by, details=details, now=now)

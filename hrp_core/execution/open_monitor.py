@@ -29,6 +29,7 @@ from hrp_core.execution.withdrawal import (
 from hrp_core.execution.writer_lock import WriterLock
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import Break, ExternalPolicy, OrderStatus
+from hrp_core.portfolio.types import Purpose
 from hrp_core.settings import Settings
 from hrp_core.store import Store
 
@@ -106,9 +107,9 @@ def monitor_open(
     """Stay connected through the open and journal what the broker says, as it says it.
 
     At the end, fifteen minutes after the open, what still works of the orders for the open is left or
-    cancelled, as `HRP_RESIDUAL_POLICY` says; orders for the close are left. A lost connection is opened again
-    and everything is asked for first. Run again, or after an interruption, it goes on from where the broker
-    is; run after the end of the watch it looks once and applies the policy.
+    cancelled, as `HRP_RESIDUAL_POLICY` says; orders for the close, and those of a flatten, are left. A lost
+    connection is opened again and everything is asked for first. Run again, or after an interruption, it goes
+    on from where the broker is; run after the end of the watch it looks once and applies the policy.
 
     It holds the writer's lock and connection. When somebody sets the trading latch meanwhile it gives both up
     at once, because cancelling needs them.
@@ -233,7 +234,10 @@ def _residual(
     return {
         order.attempt.order_ref: (order.symbol, f"the open of {execution_session} did not fill it")
         for order in sent_orders(journal, session)
-        if order.is_working and send_window(calendar, session, order.intent.order_type).closes <= opens
+        # A flatten sells to the last share: what of it waits for a late open must not be taken back.
+        if order.purpose is not Purpose.FLATTEN
+        and order.is_working
+        and send_window(calendar, session, order.intent.order_type).closes <= opens
     }
 
 

@@ -7,7 +7,7 @@ that sends is in `sender`, the comparison with the broker in `sync`, every fact 
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from hrp_core.calendar import Calendar, Clock, nyse, require_decision_session
@@ -25,6 +25,7 @@ from hrp_core.execution.send_checks import (
     require_same_ledger,
     require_sound_plan,
 )
+from hrp_core.execution.send_quotes import entry_quotes
 from hrp_core.execution.send_window import SendAt, SendWindow, send_window
 from hrp_core.execution.sender import Sender, Sending
 from hrp_core.execution.submit_report import SubmitReport, report_of
@@ -138,7 +139,7 @@ class OrderManager:
         crosses = crosses and windows[OrderType.MARKET].contains(now)
         if not pending and not crosses:
             return self._after(plan_id, Sending())
-        barred = over_limits(plan, pending)
+        barred = over_limits(plan, pending, entry_quotes(self._broker, plan, pending, now))
         barred |= controlled(plan, pending, self._journal.symbol_controls(plan.session))
         epoch = self._journal.acquire_epoch(f"pid {os.getpid()}, {plan_id}", self._clock.now())
         # What another writer did up to here is seen now; from here on it can do nothing.
@@ -157,7 +158,15 @@ class OrderManager:
             if intent.intent_id in barred:
                 _log.warning("%s is not sent: %s", intent.contract.symbol, barred[intent.intent_id])
                 sending.skipped.append(intent.contract.symbol)
+        self._note_unsent(plan_id, sending, barred)
         return self._after(plan_id, sending)
+
+    def _note_unsent(self, plan_id: str, sending: Sending, barred: Mapping[str, str]) -> None:
+        """Journal why orders were held back: should their window pass, they say so for good."""
+        why = {**sending.reasons, **barred}
+        left = [intent.intent_id for intent in _pending(self._journal.plan(plan_id))]
+        noted = {key: why.get(key, sending.stopped) for key in left}
+        self._journal.note_unsent({key: reason for key, reason in noted.items() if reason})
 
     def resume(self, plan_id: str) -> SubmitReport:
         """Go on with a plan whose sending ended early; the same as `submit_plan`, which is safe to repeat."""

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 
-from hrp_core.calendar import require_decision_session
-from hrp_core.errors import RefusedError
-from hrp_core.execution.approval import apply_drops, approves_itself
+from hrp_core.calendar import nyse, require_decision_session
+from hrp_core.errors import NotReadyError, RefusedError
+from hrp_core.execution.approval import apply_drops, approves_itself, person_decides
 from hrp_core.execution.broker import Broker
 from hrp_core.execution.sync import sync_broker
 from hrp_core.ledger.journal import Journal
@@ -36,6 +36,7 @@ from hrp_core.portfolio.types import (
 )
 from hrp_core.settings import Settings
 from hrp_core.store import Store, newest_session, read_table, table
+from hrp_core.timetable import LAST_TICK, moment_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ def plan_session(
     now: datetime,
 ) -> PlannedSession:
     """Decide on `session` and freeze the plan; where no person is needed (`approves_itself`) it is approved.
+
+    Once a person has rejected a plan of the session, one is needed for every other plan of it.
 
     The journal is brought up to date first, and the plan is made only when ledger and broker agree to the
     share. Calling it again with unchanged inputs gives the plan that is there.
@@ -110,7 +113,11 @@ def plan_session(
         },
         now=now,
     )
-    if approves_itself(settings) and frozen.status is PlanStatus.PROPOSED:
+    if (
+        frozen.status is PlanStatus.PROPOSED
+        and approves_itself(settings)
+        and not person_decides(journal, session)
+    ):
         journal.approve(frozen.plan_id, by=settings.mode.value, plan_hash=frozen.inputs_hash, now=now)
         frozen = journal.plan(frozen.plan_id)
     return PlannedSession(plan, frozen)
@@ -134,6 +141,35 @@ def read_performance(store: Store, session: date) -> Performance | None:
         return None
     daily, lost = (float(newest[name].iloc[0]) for name in ("daily_return", "drawdown"))
     return Performance(None if math.isnan(daily) else daily, None if math.isnan(lost) else lost)
+
+
+def require_book(store: Store, journal: Journal, session: date, now: datetime) -> None:
+    """Refuse to plan before the account is valued at the close of `session`, once there is a book at all.
+
+    The loss limits are judged on that NAV; a plan made without it buys nothing. Where the book cannot be
+    closed, a plan made by hand after the last try of the evening still lets exits go.
+
+    Args:
+        store: holds the table `nav`.
+        journal: of this mode; the first plan in it began the book.
+        session: decision session D.
+        now: from the clock.
+
+    Raises:
+        NotReadyError: the NAV is not stored; the message names the job that makes it.
+    """
+    book = nyse().previous(session)
+    begun = min(journal.plan_facts(), default=None)
+    if begun is None or begun > book:
+        return
+    performance = read_performance(store, session)
+    evening = moment_of(session, LAST_TICK)
+    if performance is NEVER_VALUED or (performance is None and now <= evening):
+        raise NotReadyError(
+            f"the account is not valued at the close of {session} yet, and the loss limits are judged on "
+            f"that: run book_job of {book} first. Where it cannot be closed, a plan made after "
+            f"{evening:%H:%M} New York lets only exits go"
+        )
 
 
 def set_risk_latch(journal: Journal, plan: Plan, now: datetime) -> None:

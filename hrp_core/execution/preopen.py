@@ -254,7 +254,5 @@ def _classified(
 
 def _halt(store: Store, journal: Journal, reason: str, now: datetime) -> None:
     """Halt trading, unless it is halted already: only a person resumes it."""
-    if journal.latch().state is LatchState.HALTED:
-        return
-    journal.set_latch(LatchState.HALTED, by=_ACTOR, reason=reason, now=now)
-    log_event(store, EventType.TRADING_HALTED, _ACTOR, details={"reason": reason}, now=now)
+    if journal.tighten_latch(LatchState.HALTED, by=_ACTOR, reason=reason, now=now):
+        log_event(store, EventType.TRADING_HALTED, _ACTOR, details={"reason": reason}, now=now)

@@ -141,7 +141,7 @@ def over_limits(
     Args:
         plan: with its limits; one that states none (a single order) is not judged here.
         intents: of the plan.
-        quotes: what the broker says of a name (its own close, or a quote), USD a share by symbol; names
+        quotes: what the broker says of a name (`send_quotes.entry_quotes`), USD a share by symbol; names
             without one are compared with nothing.
     """
     entries = [intent for intent in intents if intent.leg == INCREASE]

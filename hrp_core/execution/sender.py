@@ -46,11 +46,13 @@ class Sending:
     Attributes:
         placed: orderRefs handed to the broker, in order.
         skipped: symbols left PENDING because their contract is locked or only exits may go.
+        reasons: why, by intent id.
         stopped: why the loop ended before the last order; empty when it did not.
     """
 
     placed: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
     stopped: str = ""
 
 
@@ -241,10 +243,12 @@ class Sender:
         except (AlreadyClaimedError, ContractLockedError) as refusal:
             log.warning("%s", refusal)
             done.skipped.append(contract.symbol)
+            done.reasons[intent.intent_id] = str(refusal)
             return
         except TradingHaltedError as refusal:
             if intent.leg == "increase" and self._journal.latch().state is LatchState.REDUCING:
                 done.skipped.append(contract.symbol)
+                done.reasons[intent.intent_id] = str(refusal)
             else:
                 done.stopped = str(refusal)
             return
@@ -349,9 +353,7 @@ class Sender:
 
     def _halt(self, event: OrderEvent) -> None:
         """Halt trading: a limit of the broker wider than ours was hit, so our sizing is wrong (F28)."""
-        if self._journal.latch().state is LatchState.HALTED:
-            return
-        self._journal.set_latch(
+        self._journal.tighten_latch(
             LatchState.HALTED,
             by="order limits",
             reason=f"the broker refused {event.order_ref} by a limit that ours should never reach: "

@@ -36,7 +36,7 @@ from hrp_core.ledger.types import (
 )
 
 # Closing auctions print after the close, and positions lag their fills by minutes (F13).
-_REPORTING_LAG = timedelta(minutes=15)
+REPORTING_LAG = timedelta(minutes=15)
 OPENING = "opening"
 
 
@@ -314,7 +314,7 @@ def _expire_unseen(
     for attempt, intent in journal.sent_with_status(OrderStatus.UNKNOWN).values():
         session = journal.plan(intent.plan_id).execution_session
         until = journal.covered_until(session)
-        covered = until is not None and until >= calendar.close(session) + _REPORTING_LAG
+        covered = until is not None and until >= calendar.close(session) + REPORTING_LAG
         if covered and intent.contract.con_id not in working:
             journal.resolve(
                 attempt.order_ref,

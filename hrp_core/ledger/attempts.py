@@ -104,12 +104,14 @@ def claim(
 
 
 def _check_lock(connection: sqlite3.Connection, intent: Intent, order_ref: str) -> None:
-    over = [status for status in OrderStatus if status.is_terminal]
+    # Named one by one, so that the index on the contract, then on the intent, answers: a journal of years has
+    # tens of thousands of attempts and this is asked before each order.
+    live = [status for status in OrderStatus if not status.is_terminal]
     lock = connection.execute(
-        "SELECT a.order_ref, a.status FROM attempts a JOIN intents i USING (intent_id) "
-        f"WHERE i.con_id = ? AND a.intent_id != ? AND (a.status = ? OR (i.plan_id != ? "
-        f"AND a.status NOT IN ({', '.join('?' * len(over))})))",
-        (intent.contract.con_id, intent.intent_id, OrderStatus.UNKNOWN, intent.plan_id, *over),
+        "SELECT a.order_ref, a.status FROM intents i JOIN attempts a USING (intent_id) "
+        f"WHERE i.con_id = ? AND i.intent_id != ? AND a.status IN ({', '.join('?' * len(live))}) "
+        "AND (a.status = ? OR i.plan_id != ?)",
+        (intent.contract.con_id, intent.intent_id, *live, OrderStatus.UNKNOWN, intent.plan_id),
     ).fetchone()
     if lock is not None:
         raise ContractLockedError(

@@ -146,7 +146,8 @@ class ControlRecords(AccountRecords):
         The session is to be planned again; until then it has no plan that could be sent.
 
         Raises:
-            RefusedError: the plan orders nothing in the name, is past changing, or something of it was sent.
+            RefusedError: the plan neither orders nor crosses the name, is past changing, or something of it
+                was sent.
         """
         with self._database.write() as connection:
             plan = load_plan(connection, plan_id)
@@ -157,10 +158,13 @@ class ControlRecords(AccountRecords):
                     f"plan {plan_id} is {plan.status.value}"
                     f"{'' if unsent else ' and was sent, wholly or in part'}; nothing can be dropped from it"
                 )
-            ordered = sorted({intent.contract.symbol for intent in plan.intents})
-            if symbol not in ordered:
+            # A name that strategies only take from one another is in no order, and is dropped all the same.
+            traded = sorted(
+                {intent.contract.symbol for intent in plan.intents} | {cross.symbol for cross in plan.crosses}
+            )
+            if symbol not in traded:
                 raise RefusedError(
-                    f"plan {plan_id} orders nothing in {symbol}; it orders {', '.join(ordered) or 'nothing'}"
+                    f"plan {plan_id} orders nothing in {symbol}; it trades {', '.join(traded) or 'nothing'}"
                 )
             connection.execute(
                 "INSERT INTO plan_drops (session, symbol, by, reason, at) VALUES (?, ?, ?, ?, ?)",

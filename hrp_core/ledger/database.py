@@ -22,7 +22,7 @@ from hrp_core.calendar import NEW_YORK
 from hrp_core.errors import DataError, JournalError
 from hrp_core.money import from_units, to_units
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 # Evidence is never rewritten; sqlite itself enforces it, whoever holds the file.
 _APPEND_ONLY = (
     "fence",
@@ -35,6 +35,7 @@ _APPEND_ONLY = (
     "cross_prices",
     "snapshots",
     "cash_flows",
+    "flow_sessions",
     "latch",
     "approvals",
     "symbol_controls",
@@ -176,8 +177,13 @@ def _add_controls(connection: sqlite3.Connection) -> None:
     )
 
 
+def _add_flow_sessions(connection: sqlite3.Connection) -> None:
+    _add_tables(connection, "flow_sessions")
+    connection.execute("CREATE INDEX IF NOT EXISTS intents_by_contract ON intents (con_id)")
+
+
 # What each version of the schema added to the one before it.
-_STEPS = {2: _add_external_orders, 3: _add_crosses, 4: _add_controls}
+_STEPS = {2: _add_external_orders, 3: _add_crosses, 4: _add_controls, 5: _add_flow_sessions}
 
 
 def _add_tables(connection: sqlite3.Connection, *names: str) -> None:

@@ -169,6 +169,32 @@ class Journal(ControlRecords):
         with self._database.write() as connection:
             return _plans.expire_intents(connection, plan_id, reason, order_type)
 
+    def note_unsent(self, reasons: Mapping[str, str]) -> None:
+        """Note why intents that are still PENDING were held back, by intent id; the newest reason counts."""
+        with self._database.write() as connection:
+            connection.executemany(
+                "UPDATE intents SET reason = ? WHERE intent_id = ? AND state = 'pending'",
+                [(reason, intent_id) for intent_id, reason in reasons.items()],
+            )
+
+    def open_plans(self) -> tuple[FrozenPlan, ...]:
+        """Return the plans that wait for a decision or for their sending, of every purpose, oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT plan_id FROM plans WHERE status IN (?, ?) ORDER BY session, created_at, sequence",
+                (PlanStatus.PROPOSED, PlanStatus.APPROVED),
+            ).fetchall()
+            return tuple(_plans.load_plan(connection, row["plan_id"]) for row in rows)
+
+    def close_plan(self, plan_id: str, reason: str) -> PlanStatus:
+        """Give up what a plan has not sent; return the state it ends in: SENT, or EXPIRED when nothing was.
+
+        Raises:
+            RefusedError: somebody has decided about it meanwhile.
+        """
+        with self._database.write() as connection:
+            return _plans.close(connection, plan_id, reason)
+
     def plan(self, plan_id: str) -> FrozenPlan:
         """Return a plan with the current state of its intents, checked against the hash it was frozen with.
 
@@ -200,12 +226,18 @@ class Journal(ControlRecords):
         over = [status for status in OrderStatus if status.is_terminal]
         with self._database.read() as connection:
             return {
-                date.fromisoformat(row["session"]): PlanFacts(row["plan_id"], row["status"], row["working"])
+                date.fromisoformat(row["session"]): PlanFacts(
+                    row["plan_id"],
+                    row["status"],
+                    row["working"],
+                    None if row["approved_at"] is None else parse_moment(row["approved_at"]),
+                )
                 for row in connection.execute(
                     "SELECT p.session, p.plan_id, p.status, (SELECT count(*) FROM intents i JOIN attempts a "
                     f"USING (intent_id) WHERE i.plan_id = p.plan_id AND a.status NOT IN "
-                    f"({', '.join('?' * len(over))})) AS working FROM plans p WHERE p.purpose = ? "
-                    "ORDER BY p.session, p.created_at, p.sequence",
+                    f"({', '.join('?' * len(over))})) AS working, approved_at FROM plans p LEFT JOIN "
+                    "(SELECT plan_id, max(at) AS approved_at FROM approvals WHERE approved GROUP BY plan_id) "
+                    "USING (plan_id) WHERE p.purpose = ? ORDER BY p.session, p.created_at, p.sequence",
                     (*over, Purpose.DAILY),
                 )
             }

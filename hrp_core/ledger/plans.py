@@ -219,13 +219,28 @@ def move(connection: sqlite3.Connection, plan_id: str, old: PlanStatus, new: Pla
 def expire_intents(
     connection: sqlite3.Connection, plan_id: str, reason: str, order_type: OrderType | None = None
 ) -> int:
-    """Turn the intents of a plan (of one type) of which nothing ever left into EXPIRED; return how many."""
+    """Turn the intents of a plan (of one type) of which nothing ever left into EXPIRED; return how many.
+
+    Why one was held back before, as far as that was noted, stays in front of `reason`.
+    """
     return connection.execute(
-        "UPDATE intents SET state = 'expired', reason = ? WHERE plan_id = ? AND state != 'expired' "
-        "AND (? IS NULL OR order_type = ?) "
-        "AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.intent_id = intents.intent_id AND a.status != ?)",
-        (reason, plan_id, order_type, order_type, OrderStatus.NOT_SENT),
+        "UPDATE intents SET state = 'expired', reason = CASE WHEN reason = '' OR instr(?1, reason) THEN ?1 "
+        "ELSE reason || '; ' || ?1 END WHERE plan_id = ?2 AND state != 'expired' "
+        "AND (?3 IS NULL OR order_type = ?3) "
+        "AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.intent_id = intents.intent_id AND a.status != ?4)",
+        (reason, plan_id, order_type, OrderStatus.NOT_SENT),
     ).rowcount
+
+
+def close(connection: sqlite3.Connection, plan_id: str, reason: str) -> PlanStatus:
+    """Give up what a plan has not sent and move it to its last state: SENT, or EXPIRED when nothing was."""
+    expire_intents(connection, plan_id, reason)
+    plan = load_plan(connection, plan_id)
+    crossed = connection.execute("SELECT 1 FROM crosses WHERE plan_id = ?", (plan_id,)).fetchone()
+    nothing = crossed is None and all(intent.status is OrderStatus.EXPIRED for intent in plan.intents)
+    last = PlanStatus.EXPIRED if nothing else PlanStatus.SENT
+    move(connection, plan_id, plan.status, last)
+    return last
 
 
 def load_plan(connection: sqlite3.Connection, plan_id: str) -> FrozenPlan:
@@ -394,7 +409,7 @@ def _supersede(connection: sqlite3.Connection, old: sqlite3.Row, new_id: str) ->
             f"(first {sent[0]['order_ref']}: {sent[0]['status']}); what was sent stays, so a different plan "
             f"for the same session is refused. Continue that plan, or decide again next session"
         )
-    if old["status"] == PlanStatus.REJECTED:
+    if old["status"] in (PlanStatus.REJECTED, PlanStatus.EXPIRED):
         return
     move(connection, old["plan_id"], PlanStatus(old["status"]), PlanStatus.SUPERSEDED)
     expire_intents(connection, old["plan_id"], f"superseded by {new_id}")

@@ -5,7 +5,9 @@ from. Plans and attempts are in `journal`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -273,6 +275,44 @@ class AccountRecords:
                 for row in connection.execute("SELECT * FROM cash_flows ORDER BY at, reference")
             )
 
+    def count_flows(self, session: date, valued: Collection[date], now: datetime) -> tuple[CashFlow, ...]:
+        """Return the cash flows that the NAV of a session contains, each in the one session that counts it.
+
+        A flow is counted by the first NAV made after it was recorded, for good: one that is recorded late,
+        when its own session and perhaps others were valued already, belongs to the next one, and making an
+        old NAV again neither takes it over nor counts it once more.
+
+        Args:
+            session: valuation session E, whose NAV is being made.
+            valued: valuation sessions that have a NAV.
+            now: timezone-aware.
+
+        Returns:
+            The flows with `session` being the one that counts them, up to E, oldest first.
+        """
+        flows, done = self.cash_flows(), sorted(valued)
+        with self._database.write() as connection:
+            rows = connection.execute("SELECT reference, session FROM flow_sessions").fetchall()
+            counted = {row["reference"]: date.fromisoformat(row["session"]) for row in rows}
+            new: dict[str, date] = {}
+            for flow in flows:
+                if flow.reference in counted or flow.session > session:
+                    continue
+                # What is older than this table was counted by the first NAV that could contain it.
+                first = next((day for day in done if day >= flow.session), None) if not counted else None
+                if first is not None or not (done and done[-1] > session):
+                    new[flow.reference] = first or session
+            connection.executemany(
+                "INSERT INTO flow_sessions (reference, session, counted_at) VALUES (?, ?, ?)",
+                [(reference, day.isoformat(), moment_text(now)) for reference, day in new.items()],
+            )
+        counted |= new
+        return tuple(
+            replace(flow, session=counted[flow.reference])
+            for flow in flows
+            if flow.reference in counted and counted[flow.reference] <= session
+        )
+
     # --- snapshots and the latch ---------------------------------------------------------------------
 
     def newest_snapshot(self) -> SnapshotRow | None:
@@ -334,9 +374,7 @@ class AccountRecords:
         """Set the latch where that closes it further; return whether it did. It never opens it."""
         order = list(LatchState)  # declared from open to closed
         with self._database.write() as connection:
-            row = connection.execute("SELECT state FROM latch ORDER BY id DESC LIMIT 1").fetchone()
-            current = LatchState.ACTIVE if row is None else LatchState(row["state"])
-            if order.index(state) <= order.index(current):
+            if order.index(state) <= order.index(_newest_latch(connection).state):
                 return False
             connection.execute(
                 "INSERT INTO latch (state, by, reason, evidence, at) VALUES (?, ?, ?, ?, ?)",
@@ -344,12 +382,36 @@ class AccountRecords:
             )
         return True
 
+    def open_latch(self, seen: Latch, *, by: str, reason: str, evidence: str = "", now: datetime) -> Latch:
+        """Set the latch to ACTIVE if it still is the one that was `seen`; return it as it stands then.
+
+        Whoever closes it between the look and this call wins: the latch returned is theirs.
+        """
+        with self._database.write() as connection:
+            newest = _newest_latch(connection)
+            if newest.number == seen.number:
+                connection.execute(
+                    "INSERT INTO latch (state, by, reason, evidence, at) VALUES (?, ?, ?, ?, ?)",
+                    (LatchState.ACTIVE, by, reason, evidence, moment_text(now)),
+                )
+                newest = _newest_latch(connection)
+        return newest
+
     def latch(self) -> Latch:
         """Return the latch as last set; ACTIVE when it never was."""
         with self._database.read() as connection:
-            row = connection.execute("SELECT * FROM latch ORDER BY id DESC LIMIT 1").fetchone()
-        if row is None:
-            return Latch(LatchState.ACTIVE)
-        return Latch(
-            LatchState(row["state"]), row["by"], row["reason"], row["evidence"], parse_moment(row["at"])
-        )
+            return _newest_latch(connection)
+
+
+def _newest_latch(connection: sqlite3.Connection) -> Latch:
+    row = connection.execute("SELECT * FROM latch ORDER BY id DESC LIMIT 1").fetchone()
+    if row is None:
+        return Latch(LatchState.ACTIVE)
+    return Latch(
+        LatchState(row["state"]),
+        row["by"],
+        row["reason"],
+        row["evidence"],
+        parse_moment(row["at"]),
+        row["id"],
+    )

@@ -50,6 +50,8 @@ CREATE TABLE intents (
     UNIQUE (plan_id, con_id, leg)
 ) STRICT;
 
+CREATE INDEX intents_by_contract ON intents (con_id);
+
 CREATE TABLE attempts (
     order_ref TEXT PRIMARY KEY,
     intent_id TEXT NOT NULL REFERENCES intents (intent_id),
@@ -175,6 +177,13 @@ CREATE TABLE cash_flows (
     at        TEXT NOT NULL,
     by        TEXT NOT NULL,
     note      TEXT NOT NULL
+) STRICT;
+
+-- The valuation session whose NAV was the first to contain a cash flow, and is the only one to count it.
+CREATE TABLE flow_sessions (
+    reference  TEXT PRIMARY KEY REFERENCES cash_flows (reference),
+    session    TEXT NOT NULL,
+    counted_at TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE latch (

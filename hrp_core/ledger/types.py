@@ -5,7 +5,7 @@ Decimals in USD; sessions are dates.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -38,6 +38,7 @@ class PlanStatus(StrEnum):
     SENT = "sent"
     REJECTED = "rejected"
     SUPERSEDED = "superseded"
+    EXPIRED = "expired"  # its send window passed before anything of it was sent
 
 
 class OrderStatus(StrEnum):
@@ -317,13 +318,18 @@ class LatchState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Latch:
-    """The latch as last set."""
+    """The latch as last set.
+
+    Attributes:
+        number: of its entry in the journal; 0 when it was never set.
+    """
 
     state: LatchState
     by: str = ""
     reason: str = ""
     evidence: str = ""
     at: datetime | None = None
+    number: int = field(default=0, compare=False)
 
 
 class BreakClass(StrEnum):

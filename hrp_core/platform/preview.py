@@ -10,6 +10,7 @@ from datetime import date, datetime
 
 from hrp_core.calendar import nyse, require_completed, require_decision_session
 from hrp_core.errors import HrpError, NotReadyError, RefusedError
+from hrp_core.execution.planning import require_book
 from hrp_core.execution.send_window import SendAt, send_window
 from hrp_core.features import FEATURES
 from hrp_core.ledger.journal import Journal
@@ -82,6 +83,12 @@ def _check_predictions(settings: Settings, session: date, now: datetime) -> Iter
     require_fresh_data(store, session)
     for name in ("universe", "features", "prices"):
         _require_stored(store, name, session, "market_data_job")
+    if settings.journal_path.exists():
+        journal = _journal(settings)
+        try:
+            require_book(store, journal, session, now)
+        finally:
+            journal.close()
     yield "afterwards ledger and broker must agree to the share before the plan is frozen"
 
 

@@ -4,12 +4,26 @@ What belongs here: the job table, `should_run`, what is asked for after downtime
 fills, and which names are stale. What does not: reading anything (`hrp_dagster.state`), and running.
 """
 
-from hrp_core.timetable.facts import DeskState, PlanFacts, Run, Skip
-from hrp_core.timetable.rows import SYNC_JOB, TIMETABLE, TRADER, Days, Keyed, Need, Row, Slot, row_of
+from hrp_core.timetable.facts import DeskState, PlanFacts, Run, Skip, moment_of
+from hrp_core.timetable.rows import (
+    EVERY_TEN_MINUTES,
+    LAST_TICK,
+    SYNC_JOB,
+    TIMETABLE,
+    TRADER,
+    Days,
+    Keyed,
+    Need,
+    Row,
+    Slot,
+    row_of,
+)
 from hrp_core.timetable.ticks import should_run
-from hrp_core.timetable.watch import catch_up, fills_wanted, newest_expected, stale_symbols
+from hrp_core.timetable.watch import catch_up, fills_wanted, may_be_released, newest_expected, stale_symbols
 
 __all__ = [
+    "EVERY_TEN_MINUTES",
+    "LAST_TICK",
     "SYNC_JOB",
     "TIMETABLE",
     "TRADER",
@@ -24,6 +38,8 @@ __all__ = [
     "Slot",
     "catch_up",
     "fills_wanted",
+    "may_be_released",
+    "moment_of",
     "newest_expected",
     "row_of",
     "should_run",

@@ -15,13 +15,15 @@ class PlanFacts:
     """The newest daily plan of a session as the journal has it.
 
     Attributes:
-        status: proposed, approved, sent, superseded or rejected.
+        status: proposed, approved, sent, superseded, rejected or expired.
         working: orders of it that may still trade.
+        approved_at: its newest approval; None without one.
     """
 
     plan_id: str
     status: str
     working: int = 0
+    approved_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,10 @@ class DeskState:
         written: by asset, when each session's partition was written.
         running: jobs in progress.
         asked: run keys that were asked for.
-        finished: (job, session) of runs that succeeded.
+        finished: (job, session) of runs that succeeded and left nothing to be gone on with.
         plans: newest daily plan by decision session.
         halted: why the latch is HALTED; empty when it is not.
+        resumed: when the latch was opened last; None while it is not ACTIVE, and when it never was closed.
         looks: moments at which a look at the broker is owed.
         working: orders of ours that may still trade.
         looked: newest complete snapshot of the broker.
@@ -55,6 +58,7 @@ class DeskState:
     finished: frozenset[tuple[str, date]] = frozenset()
     plans: Mapping[date, PlanFacts] = field(default_factory=dict)
     halted: str = ""
+    resumed: datetime | None = None
     looks: tuple[datetime, ...] = ()
     working: int = 0
     looked: datetime | None = None

@@ -9,7 +9,9 @@ from datetime import time, timedelta
 from enum import StrEnum
 
 EVERY_TEN_MINUTES = timedelta(minutes=10)
+AN_HOUR = timedelta(hours=1)
 LAST_TICK = time(20)
+OFFICIAL_BOOK = time(17, 45)
 SYNC_JOB = "sync_job"
 TRADER = "live_trader_job"
 
@@ -40,6 +42,9 @@ class Slot:
         done: asset whose stored partition says that it is done; empty: a successful run says so.
         fresh: whether only a partition written since `at` counts.
         only: assets of the job that run; empty for all.
+        released: only for an hour after somebody let trading go on since the last tick of the evening (a plan
+            was approved, a latch opened): nobody need wait for the next evening, and nothing is tried all
+            night.
     """
 
     at: time
@@ -47,14 +52,21 @@ class Slot:
     done: str = ""
     fresh: bool = False
     only: tuple[str, ...] = ()
+    released: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What must be stored, and no longer running, before a job may start."""
+    """What must be stored, and no longer running, before a job may start.
+
+    Attributes:
+        closes_book: it is wanted of the book session instead, written since the official slot of the book.
+            While nothing was planned by that session there is no book, and nothing is wanted.
+    """
 
     job: str
     asset: str
+    closes_book: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +91,25 @@ MORNING = ("preopen_job", "open_monitor_job")
 """Jobs about the orders of a decision session that make no partition of it."""
 
 _MARKET_DATA = Need("market_data_job", "features")
+# The loss limits are judged on the NAV of the session: a plan made without it would buy nothing.
+_BOOK = Need("book_job", "nav", closes_book=True)
 _PREDICTIONS = Need("predictions_job", "target_portfolio")
-_TRADER_EVENING = Slot(time(18, 30), LAST_TICK)
-# Orders for the open are taken until five minutes before it.
+# Orders for the open are taken until five minutes before it. Between the two slots of the night TWS and IB
+# Gateway restart and the broker resets its servers (F21).
+_TRADER_EVENING = (
+    Slot(time(1), time(9, 20), released=True),
+    Slot(time(18, 30), LAST_TICK),
+    Slot(time(20, 10), time(23, 30), released=True),
+)
 _TRADER_PREOPEN = Slot(time(9), time(9, 20))
 
 TIMETABLE: Mapping[str, Row] = {
     row.job: row
     for row in (
         Row("preopen_job", Keyed.DECISION, (Slot(time(8, 45), time(9, 20)),)),
-        Row("open_monitor_job", Keyed.DECISION, (Slot(time(9, 25), time(9, 40)),)),
+        # Tried again, past the end of the watch too, until what the open left was decided about; the last try
+        # lies before the close of a half day.
+        Row("open_monitor_job", Keyed.DECISION, (Slot(time(9, 25), time(12, 50)),)),
         Row(
             "preflight_job",
             Keyed.DAY,
@@ -103,7 +124,7 @@ TIMETABLE: Mapping[str, Row] = {
                 # Before the official closes are stored only the fills can be had.
                 Slot(time(9, 45), time(10, 15), done="fills", fresh=True, only=("fills",)),
                 Slot(time(16, 15), time(16, 45), done="fills", fresh=True, only=("fills",)),
-                Slot(time(17, 45), LAST_TICK, done="nav", fresh=True),
+                Slot(OFFICIAL_BOOK, LAST_TICK, done="nav", fresh=True),
                 Slot(time(20, 15), time(20, 45), done="nav", fresh=True),
             ),
             needs=(_MARKET_DATA,),
@@ -112,9 +133,9 @@ TIMETABLE: Mapping[str, Row] = {
             "predictions_job",
             Keyed.DECISION,
             (Slot(time(18, 15), LAST_TICK, done="target_portfolio"),),
-            needs=(_MARKET_DATA,),
+            needs=(_MARKET_DATA, _BOOK),
         ),
-        Row(TRADER, Keyed.DECISION, (_TRADER_EVENING,), needs=(_PREDICTIONS,)),
+        Row(TRADER, Keyed.DECISION, _TRADER_EVENING, needs=(_PREDICTIONS,)),
         Row(
             "drift_monitor_job",
             Keyed.DECISION,

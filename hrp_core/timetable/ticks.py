@@ -8,7 +8,18 @@ from datetime import date, datetime
 
 from hrp_core.calendar import NEW_YORK, Calendar, nyse
 from hrp_core.timetable.facts import DeskState, Run, Skip, clock_text, moment_of
-from hrp_core.timetable.rows import MORNING, TRADER, Days, Keyed, Row, Slot, row_of
+from hrp_core.timetable.rows import (
+    AN_HOUR,
+    LAST_TICK,
+    MORNING,
+    OFFICIAL_BOOK,
+    TRADER,
+    Days,
+    Keyed,
+    Row,
+    Slot,
+    row_of,
+)
 
 
 def should_run(
@@ -53,9 +64,11 @@ def should_run(
     if job in state.running:
         return Skip(f"{job} still running")
     inputs = due.date() if row.keyed is Keyed.BOOK else session
-    if reason := _waits_for(row, slot, inputs, state):
+    if reason := _waits_for(row, slot, inputs, state, due, calendar):
         return Skip(reason)
     if reason := _refused(row, session, state):
+        return Skip(reason)
+    if slot.released and (reason := _not_released(row, session, due, opens, state)):
         return Skip(reason)
     attempt = 1 if row.every is None else 1 + (due - opens) // row.every
     partitioned = row.keyed is not Keyed.DAY and job not in MORNING
@@ -140,15 +153,23 @@ def _traded(session: date, state: DeskState) -> str:
     return ""
 
 
-def _waits_for(row: Row, slot: Slot, session: date, state: DeskState) -> str:
+def _waits_for(
+    row: Row, slot: Slot, session: date, state: DeskState, due: datetime, calendar: Calendar
+) -> str:
     """Return which input is not there yet; empty when all are."""
     if slot.only:
         return ""
     for need in row.needs:
+        of, since = session, None
+        if need.closes_book:
+            of, since = calendar.book_session(due), moment_of(due.date(), OFFICIAL_BOOK)
+            if not state.plans or of < min(state.plans):
+                continue
         if need.job in state.running:
             return f"{need.job} still running"
-        if state.stored(need.asset, session) is None:
-            return f"{need.job} of {session} is not done yet"
+        written = state.stored(need.asset, of)
+        if written is None or (since is not None and written < since):
+            return f"{need.job} of {of} is not done yet"
     return ""
 
 
@@ -171,6 +192,23 @@ def _refused(row: Row, session: date, state: DeskState) -> str:
         return f"plan {plan.plan_id} waits for approval: `hrp plan show`, then `hrp plan approve`"
     if plan.status != "approved":
         return f"plan {plan.plan_id} is {plan.status} and is not sent"
+    return ""
+
+
+def _not_released(row: Row, session: date, due: datetime, opens: datetime, state: DeskState) -> str:
+    """Return why a job is not tried after its evening; empty for an hour after somebody let it go on."""
+    plan = state.plans.get(session)
+    acts = [act for act in (state.resumed, plan.approved_at if plan else None) if act is not None]
+    acted = max(acts, default=None)
+    if acted is None or not moment_of(session, LAST_TICK) <= acted <= due:
+        return (
+            f"{row.job} is tried after {LAST_TICK:%H:%M} only once its plan is approved, or trading resumed, "
+            "after that"
+        )
+    if due - max(acted, opens) > AN_HOUR:
+        return (
+            f"{row.job} was tried for an hour after it was let go on at {clock_text(acted)}; run it by hand"
+        )
     return ""
 
 

@@ -8,9 +8,8 @@ from datetime import date, datetime, timedelta
 
 from hrp_core.calendar import NEW_YORK, Calendar, nyse
 from hrp_core.timetable.facts import DeskState, Run, Skip, clock_text, moment_of
-from hrp_core.timetable.rows import EVERY_TEN_MINUTES, LAST_TICK, SYNC_JOB, TRADER, row_of
+from hrp_core.timetable.rows import AN_HOUR, EVERY_TEN_MINUTES, LAST_TICK, SYNC_JOB, TRADER, row_of
 
-AN_HOUR = timedelta(hours=1)
 # A look back of two weeks: whoever was away for longer is better served by `hrp data load`.
 CATCH_UP_SESSIONS = 10
 FILLS_EVERY = timedelta(minutes=15)
@@ -97,6 +96,13 @@ def fills_wanted(now: datetime, state: DeskState, calendar: Calendar | None = No
     if run.key in state.asked:
         return Skip(f"{run.key} was asked for already")
     return run
+
+
+def may_be_released(session: date, now: datetime, calendar: Calendar | None = None) -> bool:
+    """Return whether a plan of `session` that somebody lets go at `now` is still sent by the timetable."""
+    calendar = calendar or nyse()
+    morning = next(slot for slot in row_of(TRADER).slots if slot.released)
+    return now <= moment_of(calendar.next(session), morning.until)
 
 
 def newest_expected(now: datetime, calendar: Calendar | None = None) -> date:

@@ -6,7 +6,8 @@ What belongs here: what came of the orders. What does not: arithmetic (`hrp_core
 import dagster as dg
 import pandas as pd
 
-from hrp_core.execution.bookkeeping import past_navs, session_fills, session_nav, session_positions
+from hrp_core.execution.book_fills import reconciled_fills
+from hrp_core.execution.bookkeeping import past_navs, session_nav, session_positions
 from hrp_core.execution.config import ClientRole
 from hrp_core.execution.projections import project_book
 from hrp_core.execution.reconciliation import session_reconciliation
@@ -32,13 +33,14 @@ def fills(
     """
     clock, settings = platform.clock(), platform.settings()
     session, journal = requested_session(context, clock), platform.journal()
-    frame = session_fills(
+    frame = reconciled_fills(
         settings,
         platform.store(),
         journal,
         lambda: ibkr.connect(settings, ClientRole.READER),
         session,
         clock.now(),
+        run_id=context.run_id,
     )
     project_book(platform.store(), journal)
     executed = frame.loc[frame["order_ref"] != frame["exec_id"]]

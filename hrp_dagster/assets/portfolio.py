@@ -7,7 +7,7 @@ import dagster as dg
 import pandas as pd
 
 from hrp_core.execution.config import ClientRole
-from hrp_core.execution.planning import plan_session
+from hrp_core.execution.planning import plan_session, require_book
 from hrp_core.portfolio.stored import targets_frame
 from hrp_dagster.assets.session_asset import requested_session, session_asset
 from hrp_dagster.metadata import numbers
@@ -22,10 +22,12 @@ def target_portfolio(
 ) -> dg.Output[pd.DataFrame]:
     """What each strategy holds and wants, with the reason; freezes the plan of the session in the journal.
 
-    Only the decision session can be planned, and only while ledger and broker agree to the share.
+    Only the decision session can be planned, once the book of the session before is closed, and only while
+    ledger and broker agree to the share.
     """
     clock, settings = platform.clock(), platform.settings()
     session = requested_session(context, clock)
+    require_book(platform.store(), platform.journal(), session, clock.now())
     with ibkr.connect(settings, ClientRole.READER) as broker:
         planned = plan_session(
             settings,

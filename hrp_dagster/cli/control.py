@@ -52,6 +52,7 @@ def resume(reason: ReasonOption, as_json: JsonOption = False) -> None:
     """Let trading go on after a halt, or after only exits were let through."""
     settings = load_settings()
     from hrp_core.execution.latching import resume_trading
+    from hrp_dagster.cli.plan import outlook
 
     with _journal(settings) as journal:
         warnings = resume_trading(
@@ -61,10 +62,12 @@ def resume(reason: ReasonOption, as_json: JsonOption = False) -> None:
             reason=reason,
             now=_clock(settings).now(),
         )
+        follows = outlook(settings, journal)
     if as_json:
-        print_json({"state": LatchState.ACTIVE.value, "warnings": list(warnings)})
+        print_json({"state": LatchState.ACTIVE.value, "warnings": list(warnings), "next": follows})
         return
     out.print("Trading is active again.")
+    out.print(follows, markup=False, highlight=False)
     for warning in warnings:
         out.print(f"Not explained yet: {warning}", markup=False, style="yellow")
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from hrp_core.calendar import nyse
-from hrp_core.errors import NotReadyError
+from hrp_core.errors import HrpError, NotReadyError
 from hrp_core.execution.approval import approve_plan, drop_from_plan, newest_plan, reject_plan
 from hrp_core.execution.review import PlanReview, diff_plan, review_plan
 from hrp_core.ledger.journal import Journal
@@ -131,7 +131,8 @@ def approve(
             reason=reason,
             now=settings.clock().now(),
         )
-    _print_decided(plan, as_json)
+        follows = outlook(settings, journal)
+    _print_decided(plan, as_json, follows)
 
 
 @app.command()
@@ -253,12 +254,31 @@ def _as_json(review: PlanReview) -> dict[str, object]:
     }
 
 
-def _print_decided(plan: FrozenPlan, as_json: bool) -> None:
+def outlook(settings: Settings, journal: Journal) -> str:
+    """Return what happens next to the plan of the decision session; said instead, where it cannot be read."""
+    from hrp_core.execution.outlook import plan_outlook
+    from hrp_dagster.runs import keeping_instance
+    from hrp_dagster.state import desk_state
+
+    # The decision stands already: what follows it must not make its command fail.
+    try:
+        now = settings.clock().now()
+        with keeping_instance() as instance:
+            state = desk_state(settings, instance, now)
+        return plan_outlook(journal.latest_plan(nyse().decision_session(now)), state, now)
+    except HrpError as error:
+        return f"What happens next could not be read: {error}"
+
+
+def _print_decided(plan: FrozenPlan, as_json: bool, follows: str = "") -> None:
     if as_json:
-        print_json({"plan_id": plan.plan_id, "status": plan.status.value, "hash": plan.inputs_hash})
+        decided = {"plan_id": plan.plan_id, "status": plan.status.value, "hash": plan.inputs_hash}
+        print_json({**decided, **({"next": follows} if follows else {})})
         return
     pending = sum(intent.status is OrderStatus.PENDING for intent in plan.intents)
     out.print(f"Plan {plan.plan_id} is {plan.status.value}; {pending} orders to send.", markup=False)
+    if follows:
+        out.print(follows, markup=False, highlight=False)
 
 
 def _session(journal: Journal, text: str | None) -> date:

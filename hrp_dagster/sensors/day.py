@@ -7,7 +7,7 @@ import dagster as dg
 
 from hrp_core.alerts import AlertKind, Alerts
 from hrp_core.errors import NotReadyError
-from hrp_core.timetable import Skip, catch_up, fills_wanted, should_run
+from hrp_core.timetable import Skip, catch_up, fills_wanted, may_be_released, should_run
 from hrp_dagster.jobs import book_job, market_data_job
 from hrp_dagster.operations import preflight_job, sync_job
 from hrp_dagster.resources.platform import Platform
@@ -87,12 +87,15 @@ def missed_sessions_sensor(
         for session in untraded:
             plan = state.plans.get(session)
             why = "it has no plan" if plan is None else f"plan {plan.plan_id} is {plan.status}"
+            later, step = "They are not sent later; the next session decides anew from what is held.", ""
+            if plan is not None and plan.status in ("proposed", "approved") and may_be_released(session, now):
+                later = "Until the morning a person can still let them go, or run the trader by hand."
+                step = ", then `hrp plan approve` or `hrp resume`, which say what happens next"
             alerts.notify(
                 AlertKind.MISSED_SESSION,
                 f"session {session} was not traded",
-                f"No orders of session {session} were sent: {why}. They are not sent later; the next session "
-                "decides anew from what is held.",
-                next_step=f"look at the runs of {session} in Dagster, and at `hrp orders`",
+                f"No orders of session {session} were sent: {why}. {later}",
+                next_step=f"look at the runs of {session} in Dagster, and at `hrp orders`{step}",
                 key=f"missed:{session}",
                 day=session,
             )

@@ -51,7 +51,13 @@ BOOKED = replace(
         "features": {FRI: at(FRI, "17:31"), MON: at(MON, "17:31")},
     },
 )
+VALUED = replace(BOOKED, written={**BOOKED.written, **written(FRI, "nav", when=at(MON, "17:46"))})
 EMPTY = DeskState()
+
+
+def approved(when: datetime) -> DeskState:
+    """A plan of Friday that a person approved at `when`."""
+    return replace(PLANNED, plans={FRI: replace(plan("approved"), approved_at=when)})
 
 
 @pytest.mark.parametrize(
@@ -105,6 +111,22 @@ EMPTY = DeskState()
             replace(DATA, running=frozenset({"predictions_job"})),
             "predictions_job still running",
         ),
+        # once there is a book they wait for its official NAV as well: without it nothing would be bought
+        ("predictions_job", at(MON, "18:15"), BOOKED, "book_job of 2022-12-02 is not done yet"),
+        ("predictions_job", at(MON, "20:00"), BOOKED, "book_job of 2022-12-02 is not done yet"),
+        (
+            "predictions_job",
+            at(MON, "18:35"),
+            replace(BOOKED, written={**BOOKED.written, **written(FRI, "nav", when=at(MON, "16:16"))}),
+            "book_job of 2022-12-02 is not done yet",
+        ),
+        (
+            "predictions_job",
+            at(MON, "18:35"),
+            replace(VALUED, running=frozenset({"book_job"})),
+            "book_job still running",
+        ),
+        ("predictions_job", at(MON, "18:35"), VALUED, "predictions_job:2022-12-05:18:15:3"),
         # the trader
         ("live_trader_job", at(FRI, "18:29"), PLANNED, "live_trader_job starts at 18:30"),
         ("live_trader_job", at(FRI, "18:30"), PLANNED, "live_trader_job:2022-12-02:18:30:1"),
@@ -147,6 +169,49 @@ EMPTY = DeskState()
             replace(PLANNED, dry_run=True),
             "live_trader_job:2022-12-02:18:30:2",
         ),
+        # let go on after the evening: tried for an hour, at night and in the morning before the open too
+        ("live_trader_job", at(FRI, "20:10"), PLANNED, "is tried after 20:00 only once its plan is approved"),
+        (
+            "live_trader_job",
+            at(FRI, "21:10"),
+            replace(PLANNED, plans={FRI: plan("proposed")}),
+            "waits for approval",
+        ),
+        (
+            "live_trader_job",
+            at(FRI, "21:10"),
+            approved(at(FRI, "21:07")),
+            "live_trader_job:2022-12-02:20:10:7",
+        ),
+        ("live_trader_job", at(FRI, "22:10"), approved(at(FRI, "21:07")), "run it by hand"),
+        ("live_trader_job", at(FRI, "22:10"), approved(at(FRI, "19:07")), "tried after 20:00 only once"),
+        ("live_trader_job", at(FRI, "23:50"), approved(at(FRI, "23:45")), "not started after 23:30"),
+        (
+            "live_trader_job",
+            at(MON, "01:00"),
+            approved(at(FRI, "23:45")),
+            "live_trader_job:2022-12-02:01:00:1",
+        ),
+        ("live_trader_job", at("2022-12-03", "12:10"), approved(at("2022-12-03", "12:00")), "is a Saturday"),
+        (
+            "live_trader_job",
+            at(MON, "01:30"),
+            approved(at("2022-12-03", "12:00")),
+            "live_trader_job:2022-12-02:01:00:4",
+        ),
+        (
+            "live_trader_job",
+            at(MON, "09:20"),
+            approved(at(MON, "09:12")),
+            "live_trader_job:2022-12-02:01:00:51",
+        ),
+        ("live_trader_job", at(MON, "09:21"), approved(at(MON, "09:12")), "live_trader_job starts at 18:30"),
+        (
+            "live_trader_job",
+            at(MON, "08:10"),
+            replace(approved(at(FRI, "18:20")), resumed=at(MON, "08:05")),
+            "live_trader_job:2022-12-02:01:00:44",
+        ),
         # sent before the open: the morning after the decision
         ("live_trader_job", at(FRI, "18:30"), replace(PLANNED, preopen=True), "not started after 09:20"),
         (
@@ -168,6 +233,15 @@ EMPTY = DeskState()
             replace(SENT, finished=frozenset({("open_monitor_job", FRI)})),
             "open_monitor_job of 2022-12-02 has run already",
         ),
+        # a watch that ended early is no finished one: asked again, past its end too, while orders wait
+        (
+            "open_monitor_job",
+            at(MON, "09:46"),
+            replace(SENT, asked=frozenset({"open_monitor_job:2022-12-02:09:25:1"})),
+            "open_monitor_job:2022-12-02:09:25:3",
+        ),
+        ("open_monitor_job", at(MON, "12:45"), SENT, "open_monitor_job:2022-12-02:09:25:21"),
+        ("open_monitor_job", at(MON, "09:46"), PLANNED, "no order of 2022-12-02 is at the broker"),
         # the book of D: provisional twice, official, and once more for late commissions
         ("book_job", at(MON, "09:29"), SENT, "book_job starts at 09:45"),
         ("book_job", at(MON, "09:45"), SENT, "book_job:2022-12-02:09:45:1"),

@@ -1,7 +1,8 @@
 """The real schedules and sensors without a desk: what they are, and what they say where nothing is set up."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -11,7 +12,7 @@ from hrp_core.calendar import NEW_YORK
 from hrp_core.settings import Mode, Settings
 from hrp_core.simgateway.files import GatewayInfo
 from hrp_core.store import Store, migrate
-from hrp_core.timetable import TIMETABLE, row_of
+from hrp_core.timetable import TIMETABLE, Run, row_of
 from hrp_dagster.definitions import build_defs
 from hrp_dagster.environment import prepare_environment
 from hrp_dagster.history import clean_history
@@ -20,6 +21,7 @@ from hrp_dagster.resources.platform import Platform
 from hrp_dagster.schedules import build_schedules, crons
 from hrp_dagster.sensors import ALL_SENSORS
 from hrp_dagster.sensors.alerts import check_failure_sensor, job_failure_sensor
+from hrp_dagster.state import UNFINISHED_TAG, desk_state, run_tags
 
 
 @pytest.fixture
@@ -238,6 +240,26 @@ def thing_op() -> None:
 @dg.job
 def some_job() -> None:
     thing_op()
+
+
+@dg.job(name="open_monitor_job")
+def watch() -> None:
+    thing_op()
+
+
+def test_a_run_that_succeeded_and_left_its_work_unfinished_is_not_finished(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    migrate(Store(settings.database_path))
+    now = datetime(2022, 12, 5, 9, 46, tzinfo=NEW_YORK)
+    run = Run("open_monitor_job", date(2022, 12, 2), "09:25")
+    watch.execute_in_process(
+        instance=instance, tags={**run_tags(run), UNFINISHED_TAG: "the clock stands still"}
+    )
+    state = desk_state(settings, instance, now)
+    assert (state.finished, state.asked) == (frozenset(), {run.key})
+    watch.execute_in_process(instance=instance, tags=run_tags(replace(run, attempt=3)))
+    assert desk_state(settings, instance, now).finished == {("open_monitor_job", run.session)}
 
 
 @dg.job(name="live_trader_job")

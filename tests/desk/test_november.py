@@ -19,6 +19,7 @@ from hrp_core.calendar import NEW_YORK, nyse
 from hrp_core.ledger.types import PlanStatus
 from hrp_core.replay import History, check_parity
 from hrp_core.store import migrate, read_table, table
+from hrp_dagster.state import KEY_TAG, UNFINISHED_TAG
 
 FIRST, LAST = date(2022, 11, 1), date(2022, 11, 30)
 SESSIONS = nyse().between(FIRST, LAST)
@@ -78,6 +79,9 @@ def test_november_every_session_is_traded_once_or_skipped_with_the_right_reason(
         assert check_parity(History.from_store(desk.store), desk.journal).differences == ()
         navs = read_table(desk.store, table("nav"))
         assert navs["session"].tolist() == SESSIONS[:-1]
+        watches = ticking.instance.get_runs(filters=dg.RunsFilter(job_name="open_monitor_job"))
+        # At 09:31 the clock stands: the watch ends early, and counts as neither failed nor done.
+        assert {UNFINISHED_TAG in run.tags for run in watches if run.tags[KEY_TAG].endswith(":1")} == {True}
         statuses = {run.status for run in ticking.instance.get_runs()}
         assert statuses == {dg.DagsterRunStatus.SUCCESS}
 

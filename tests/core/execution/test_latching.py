@@ -23,7 +23,7 @@ from hrp_core.execution.sync import sync_broker
 from hrp_core.execution.writer_lock import WriterLock
 from hrp_core.ledger.book import read_book
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.types import LatchState, OrderStatus, TradingHaltedError
+from hrp_core.ledger.types import Break, LatchState, OrderStatus, TradingHaltedError
 from hrp_core.matching import NewOrder, Side
 from hrp_core.portfolio.types import Plan, Purpose
 from hrp_core.settings import Settings
@@ -258,6 +258,25 @@ def test_resuming_needs_a_reason_and_names_what_is_not_explained(
         resume_trading(store, journal, by="ann", reason="calm", now=broker.now())
     for kind in (EventType.TRADING_HALTED, EventType.TRADING_RESUMED):
         assert read_lineage(store, event_type=kind)["actor"].tolist() == ["ann"]
+
+
+def test_a_halt_while_trading_is_being_resumed_wins(
+    settings: Settings, store: Store, journal: Journal, broker: BentBroker
+) -> None:
+    class Interrupted(Journal):
+        """Somebody else halts between the look at the latch and its opening."""
+
+        def breaks(self) -> tuple[Break, ...]:
+            journal.set_latch(LatchState.HALTED, by="bob", reason="fire", now=broker.now())
+            return super().breaks()
+
+    stop(settings, journal, broker)
+    mine = Interrupted(journal.path)
+    with pytest.raises(RefusedError, match="meanwhile bob set trading to halted: fire"):
+        resume_trading(store, mine, by="ann", reason="calm", now=broker.now())
+    mine.close()
+    assert (journal.latch().state, journal.latch().by) == (LatchState.HALTED, "bob")
+    assert read_lineage(store, event_type=EventType.TRADING_RESUMED).empty
 
 
 def offer(settings: Settings, journal: Journal, broker: BentBroker) -> str:

@@ -6,11 +6,13 @@ from decimal import Decimal
 import numpy as np
 import pytest
 from order_child import Installation
-from order_support import ACCOUNT, D, E, at, planned, tape
+from order_support import ACCOUNT, D, E, F, at, planned, tape
 from watch_support import Floor, in_process_floor
 
 from hrp_core.errors import BrokerConnectionError, RefusedError
+from hrp_core.execution.flatten import flatten, offer_flatten
 from hrp_core.execution.sim_broker import SimBroker
+from hrp_core.execution.sync import sync_broker
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import LatchState, OrderStatus
 from hrp_core.matching import Engine, EngineState
@@ -160,3 +162,29 @@ def test_positions_that_lag_the_open_are_reported_and_halt_nothing(wired: Floor)
     report = wired.watch()
     assert [item.symbol for item in report.breaks if item.symbol] == ["AAPL"]
     assert wired.journal.latch().state is LatchState.ACTIVE
+
+
+def test_what_a_flatten_has_not_sold_yet_is_never_taken_back(
+    tmp_path, store: Store, journal: Journal
+) -> None:
+    """KO has no official open on F, where it is to be sold: the sale waits for the close."""
+    market = tape()
+    opens = market.open.copy()
+    opens[market.sessions.index(F), market.symbols.index("KO")] = np.nan
+    engine = Engine(
+        replace(market, open=opens), EngineState.opening(now=at(D, "18:30"), cash=Decimal(100_000))
+    )
+    floor = in_process_floor(tmp_path, store, journal, SimBroker(engine, ACCOUNT))
+    floor.send(planned("AAPL", 100), planned("KO", 50))
+    floor.advance(at(E, "18:30"))
+    with floor.connect() as broker:
+        sync_broker(broker, journal, floor.clock.now(), mode="sim")
+        journal.set_latch(LatchState.HALTED, by="ann", reason="out", now=floor.clock.now())
+        offer = offer_flatten(floor.settings, journal, broker, by="ann", now=floor.clock.now())
+    flatten(
+        floor.settings, store, journal, floor.connect, offer.code, by="ann", reason="out", clock=floor.clock
+    )
+    floor.advance(at(F, "09:45"))
+    report = floor.watch(residual_policy="cancel")
+    assert (report.finished, report.withdrawn) == (True, ())
+    assert floor.states(E) == {"AAPL": S.FILLED, "KO": S.SUBMITTED}

@@ -1,12 +1,16 @@
 """What is looked at once more before a basket goes out."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from order_support import BentBroker, D, E, freeze, manager, planned, sync
+from order_support import BentBroker, D, E, at, freeze, manager, planned, sync
+from watch_support import Floor
 
-from hrp_core.errors import RefusedError
+from hrp_core.errors import BrokerError, RefusedError
+from hrp_core.execution.broker import Broker, Quote, QuoteQuality
+from hrp_core.execution.order_manager import OrderManager
 from hrp_core.execution.send_checks import (
     cash_shortfall,
     over_limits,
@@ -14,10 +18,11 @@ from hrp_core.execution.send_checks import (
     require_sound_plan,
     sales_missing,
 )
+from hrp_core.execution.send_quotes import MOST_QUOTED, entry_quotes
 from hrp_core.ledger.book import read_book
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.types import OrderStatus
-from hrp_core.portfolio.types import Plan
+from hrp_core.ledger.types import Contract, FrozenPlan, OrderStatus
+from hrp_core.portfolio.types import Plan, PlannedOrder
 
 
 def test_purchases_wait_when_the_broker_has_less_cash_than_the_ledger() -> None:
@@ -116,7 +121,7 @@ def test_a_plan_of_another_sessions_inputs_or_with_an_order_twice_is_refused(
 
 
 def test_what_a_limit_forbids_is_skipped_and_the_rest_is_sent(journal: Journal, broker: BentBroker) -> None:
-    orders = (planned("AAPL", 151), planned("KO", 150))
+    orders = (closed_at("AAPL", 128), closed_at("KO", 150))
     plan = Plan(D, E, Decimal(100_000), Decimal(100_000), (), orders)
     frozen = journal.freeze_plan(
         plan,
@@ -131,3 +136,84 @@ def test_what_a_limit_forbids_is_skipped_and_the_rest_is_sent(journal: Journal, 
     assert report.skipped == ("AAPL",)
     assert [intent.contract.symbol for intent in report.pending] == ["AAPL"]
     assert broker.orders_received == 1
+
+
+def limited(journal: Journal, broker: Broker, *orders: PlannedOrder) -> FrozenPlan:
+    """Freeze and approve a plan of D with limits."""
+    frozen = journal.freeze_plan(
+        Plan(D, E, Decimal(100_000), Decimal(100_000), (), orders),
+        mode="sim",
+        account=broker.account,
+        contracts=broker.qualify([order.symbol for order in orders]),
+        inputs={"limits": LIMITS},
+        now=at(D, "18:30"),
+    )
+    journal.approve(frozen.plan_id, by="test", plan_hash=frozen.inputs_hash, now=at(D, "18:30"))
+    return frozen
+
+
+def closed_at(symbol: str, shares: int) -> PlannedOrder:
+    """An order priced at what the name closed at on D."""
+    return replace(planned(symbol, shares), reference_price=Decimal(CLOSES[symbol]))
+
+
+CLOSES = {"AAPL": "117.5", "KO": "67.5", "MSFT": "217.5"}
+
+
+@pytest.mark.parametrize("moment", [at(D, "18:30"), at(E, "02:00"), at(E, "09:00")])
+def test_entries_are_compared_with_the_brokers_prices_before_they_are_sent(
+    journal: Journal, broker: BentBroker, moment
+) -> None:
+    broker.advance(moment)
+    broker.connect()
+    wrong = replace(closed_at("KO", 50), reference_price=Decimal("60"))
+    plan = limited(journal, broker, closed_at("AAPL", 10), wrong, closed_at("MSFT", 10))
+    report = manager(broker, journal).submit_plan(plan.plan_id)
+    assert (report.skipped, len(report.placed)) == (("KO",), 2)
+    [held] = report.pending
+    assert held.reason.startswith("price_collar: ")
+
+
+def test_a_split_that_the_broker_knows_in_the_morning_holds_the_entry_back(wired: Floor) -> None:
+    assert wired.gateway is not None
+    wired.advance(at(E, "09:00"))
+    wired.gateway.fault("prior_close", symbol="AAPL", price="29.375")
+    with wired.connect() as broker:
+        plan = limited(wired.journal, broker, closed_at("AAPL", 10), closed_at("KO", 10))
+        report = OrderManager(broker, wired.journal, clock=wired.clock, mode="sim").submit_plan(plan.plan_id)
+    assert (report.skipped, len(report.placed)) == (("AAPL",), 1)
+
+
+@pytest.mark.parametrize("failure", ["none", "competing"])
+def test_without_a_quote_nothing_is_known_against_a_price_and_the_entry_is_sent(
+    journal: Journal, broker: BentBroker, failure: str
+) -> None:
+    def quotes(contracts: Sequence[Contract], timeout: float) -> dict[str, Quote]:
+        if failure == "competing":
+            raise BrokerError("10197: another session of the login has the market data")
+        return {
+            each.symbol: Quote(each.symbol, None, None, None, None, QuoteQuality.NONE) for each in contracts
+        }
+
+    broker.quotes = quotes  # type: ignore[method-assign]
+    plan = limited(journal, broker, replace(closed_at("KO", 50), reference_price=Decimal("60")))
+    assert len(manager(broker, journal).submit_plan(plan.plan_id).placed) == 1
+
+
+def test_only_the_largest_entries_are_quoted_in_one_request(journal: Journal, broker: BentBroker) -> None:
+    asked: list[list[str]] = []
+    real = broker.quotes
+
+    def quotes(contracts: Sequence[Contract], timeout: float) -> dict[str, Quote]:
+        asked.append([contract.symbol for contract in contracts])
+        return real(contracts, timeout)
+
+    broker.quotes = quotes  # type: ignore[method-assign]
+    plan = limited(journal, broker, closed_at("KO", 10), closed_at("MSFT", 10), closed_at("AAPL", -10))
+    manager(broker, journal).submit_plan(plan.plan_id)
+    assert asked == [["MSFT", "KO"]]
+    bare = replace(plan, inputs={})  # states no limits: a single order, a flatten
+    assert entry_quotes(broker, bare, bare.intents, at(D, "18:30")) == {}
+    many = [replace(plan.intents[0], quantity=number) for number in range(1, 40)]
+    entry_quotes(broker, plan, many, at(D, "18:30"))
+    assert len(asked[-1]) == MOST_QUOTED

@@ -289,3 +289,35 @@ def test_live_attempts_are_those_that_could_still_fill(journal: Journal) -> None
     assert list(journal.newest_attempts(frozen.plan_id)) == [intent.intent_id for intent in frozen.intents]
     assert list(journal.sent([ko, "nobody's"])) == [ko]
     assert journal.sent([ko])[ko][1].contract == CONTRACTS["KO"]
+
+
+def test_a_claim_costs_the_same_however_many_orders_of_other_contracts_there_were(journal: Journal) -> None:
+    frozen = freeze(journal, [order("AAPL"), order("KO")])
+    epoch = journal.acquire_epoch("test", NOW)
+
+    def steps_of_claiming(index: int) -> int:
+        """Return how many steps sqlite's machine takes."""
+        steps: list[int] = []
+        journal._database._connection().set_progress_handler(lambda: steps.append(1), 1)
+        try:
+            send(journal, frozen, index, epoch)
+        finally:
+            journal._database._connection().set_progress_handler(None, 1)
+        return len(steps)
+
+    alone = steps_of_claiming(0)
+    with journal._database.write() as connection:
+        connection.execute(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) "
+            "INSERT INTO intents (intent_id, plan_id, place, symbol, con_id, primary_exchange, currency, "
+            "min_tick, side, quantity, leg, order_type, allocations, state) SELECT 'old' || i, ?, 9, 'X', i, "
+            "'NYSE', 'USD', '0.01', 'buy', 1, 'increase', 'market', '[]', 'sent' FROM n",
+            (frozen.plan_id,),
+        )
+        connection.execute(
+            "INSERT INTO attempts (order_ref, intent_id, number, quantity, epoch, sent_at, status, filled) "
+            "SELECT 'ref-' || intent_id, intent_id, 1, 1, ?, '2022', 'filled', 1 FROM intents "
+            "WHERE intent_id LIKE 'old%'",
+            (epoch,),
+        )
+    assert steps_of_claiming(1) < 1.2 * alone

@@ -1,14 +1,17 @@
 """What people decided, as the journal keeps it."""
 
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
-from ledger_support import NOW, D, E, freeze, order
+from ledger_support import ACCOUNT, CONTRACTS, NOW, D, E, freeze, order, plan
 
 from hrp_core.errors import JournalError, RefusedError
+from hrp_core.execution.approval import apply_drops
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import OrderStatus, PlanStatus
-from hrp_core.portfolio.types import SymbolAction
+from hrp_core.portfolio.types import Cross, PortfolioLimits, SymbolAction
 
 
 def control(journal: Journal, symbol: str, action: SymbolAction | None, until: object = None) -> None:
@@ -53,13 +56,27 @@ def test_a_dropped_name_leaves_a_plan_that_can_not_be_sent(journal: Journal) -> 
     with pytest.raises(RefusedError, match="orders nothing in MSFT"):
         journal.drop_symbol(frozen.plan_id, "MSFT", by="ann", reason="no", now=NOW)
     journal.drop_symbol(frozen.plan_id, "KO", by="ann", reason="earnings", now=NOW)
-    plan = journal.plan(frozen.plan_id)
-    assert plan.status is PlanStatus.SUPERSEDED
-    assert {intent.status for intent in plan.intents} == {OrderStatus.EXPIRED}
+    dropped = journal.plan(frozen.plan_id)
+    assert dropped.status is PlanStatus.SUPERSEDED
+    assert {intent.status for intent in dropped.intents} == {OrderStatus.EXPIRED}
     assert {symbol: drop.reason for symbol, drop in journal.drops(D).items()} == {"KO": "earnings"}
     assert journal.drops(E) == {}
     again = freeze(journal, [order("AAPL")], inputs={"dropped": ["KO"]}, approve=False)
     assert (again.sequence, again.status) == (2, PlanStatus.PROPOSED)
+
+
+def test_a_name_that_is_only_crossed_can_be_dropped(journal: Journal) -> None:
+    crossed = replace(plan(order("AAPL")), crosses=(Cross("KO", (("A", -30), ("B", 30)), Decimal("63.10")),))
+    frozen = journal.freeze_plan(
+        crossed, mode="sim", account=ACCOUNT, contracts=CONTRACTS, inputs={}, now=NOW
+    )
+    with pytest.raises(RefusedError, match="it trades AAPL, KO"):
+        journal.drop_symbol(frozen.plan_id, "MSFT", by="ann", reason="no", now=NOW)
+    journal.drop_symbol(frozen.plan_id, "KO", by="ann", reason="merger", now=NOW)
+    assert journal.plan(frozen.plan_id).status is PlanStatus.SUPERSEDED
+    limits = PortfolioLimits()
+    kept = apply_drops(crossed, journal.drops(D), limits)
+    assert (kept.crosses, [item.symbol for item in kept.orders]) == ((), ["AAPL"])
 
 
 def test_of_two_that_use_a_confirmation_one_is_refused(journal: Journal) -> None:

@@ -123,8 +123,9 @@ def test_a_journal_of_the_first_version_is_upgraded_in_place(tmp_path: Path) -> 
     Journal(path).close()
     old = sqlite3.connect(path)
     added = "cross_prices", "crosses", "external_orders", "symbol_controls", "plan_drops", "arm_uses"
-    for table in (*added, "arm_tokens", "flatten_uses", "flatten_codes"):
+    for table in (*added, "arm_tokens", "flatten_uses", "flatten_codes", "flow_sessions"):
         old.execute(f"DROP TABLE {table}")
+    old.execute("DROP INDEX intents_by_contract")
     old.execute("PRAGMA user_version = 1")
     old.close()
     journal = Journal(path)
@@ -132,5 +133,7 @@ def test_a_journal_of_the_first_version_is_upgraded_in_place(tmp_path: Path) -> 
     assert journal.decide_external({7: ""}, ExternalPolicy.ADOPT, NOW) == (7,)
     journal.control_symbol("KO", SymbolAction.FREEZE, until=None, by="ann", reason="merger", now=NOW)
     assert journal.symbol_controls(NOW.date()) == {"KO": SymbolAction.FREEZE}
+    with journal._database.read() as connection:
+        assert connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'intents_by_contract'").fetchone()
     journal.close()
     assert Journal(path).external_orders() == {7: ExternalPolicy.ADOPT}
