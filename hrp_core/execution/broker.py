@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, Self
 
 from hrp_core.errors import BrokerConnectionError
-from hrp_core.ledger.types import Contract, Execution, OrderStatus
+from hrp_core.ledger.types import Contract, Execution, OrderId, OrderStatus
 from hrp_core.money import is_price
 from hrp_core.portfolio.types import OrderSide, OrderType
 
@@ -32,6 +32,7 @@ class OrderRequest:
     Attributes:
         limit_price: USD a share, on the contract's tick; None for types without a limit.
         tif: the time in force that belongs to the order type (`order_terms.TERMS`).
+        order_id: a number that `Broker.next_order_id` gave; None: the connection takes the next one itself.
     """
 
     order_ref: str
@@ -42,6 +43,7 @@ class OrderRequest:
     limit_price: Decimal | None = None
     tif: str = "DAY"
     outside_rth: bool = False
+    order_id: OrderId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,24 @@ class Broker(Protocol):
 
     def qualify(self, symbols: Sequence[str]) -> dict[str, Contract]:
         """Return the contract of each symbol that the broker knows as a US stock; unknown ones are absent."""
+        ...
+
+    def used_order_id(self) -> OrderId | None:
+        """Return the highest order id this client has used, before this connection and over it.
+
+        None for a reader, which has no orders.
+
+        Raises:
+            BrokerConnectionError: not connected.
+        """
+        ...
+
+    def next_order_id(self) -> OrderId:
+        """Return the id for one order that is about to be placed; each call gives a higher one.
+
+        Raises:
+            NotSentError: (a BrokerConnectionError) not connected.
+        """
         ...
 
     def place(self, request: OrderRequest) -> None:

@@ -22,11 +22,11 @@ from hrp_core.execution.broker import (
     OrderRequest,
     Quote,
 )
-from hrp_core.execution.config import BrokerConfig
+from hrp_core.execution.config import BrokerConfig, ClientRole
 from hrp_core.execution.ibkr_connection import ClientIdInUseError
 from hrp_core.execution.ibkr_loop import LoopThread, Pacer
 from hrp_core.execution.ibkr_session import Session
-from hrp_core.ledger.types import Contract
+from hrp_core.ledger.types import Contract, OrderId
 
 if TYPE_CHECKING:
     from hrp_core.market import Bar
@@ -129,6 +129,28 @@ class IBKRBroker:
         """
         return self._run(lambda session: session.qualify(symbols))
 
+    def used_order_id(self) -> OrderId | None:
+        """Return the highest order id this client has used, before this connection and over it.
+
+        None for a reader, which has no orders.
+
+        Raises:
+            BrokerConnectionError: not connected.
+        """
+        if self._config.role is not ClientRole.WRITER:
+            return None
+        return OrderId(self._config.client_id, self._require_session().used_order_number)
+
+    def next_order_id(self) -> OrderId:
+        """Return the id for one order that is about to be placed; each call gives a higher one.
+
+        Raises:
+            NotSentError: (a BrokerConnectionError) not connected.
+        """
+        if self._session is None:
+            raise NotSentError(f"not connected to {self._config.endpoint}; nothing was sent. Connect first")
+        return OrderId(self._config.client_id, self._run(lambda session: session.next_order_number()))
+
     def place(self, request: OrderRequest) -> None:
         """Hand one order to the broker and return; what becomes of it arrives as events.
 
@@ -216,9 +238,18 @@ class IBKRBroker:
                 await asyncio.sleep(_CLIENT_ID_PAUSE)
 
     def _run(self, work: Callable[[Session], Coroutine[Any, Any, _Result]]) -> _Result:
-        thread, session = self._thread, self._session
-        if thread is None or session is None:
-            raise BrokerConnectionError(
-                f"not connected to {self._config.endpoint}; nothing was sent. Call connect() first"
-            )
+        thread, session = self._thread, self._require_session()
+        if thread is None:
+            raise self._not_connected()
         return thread.run(lambda: work(session))
+
+    def _require_session(self) -> Session:
+        session = self._session
+        if session is None:
+            raise self._not_connected()
+        return session
+
+    def _not_connected(self) -> BrokerConnectionError:
+        return BrokerConnectionError(
+            f"not connected to {self._config.endpoint}; nothing was sent. Call connect() first"
+        )

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 from hrp_core.errors import BrokerConnectionError, BrokerError, IncompleteSnapshotError, SettingsError
-from hrp_core.execution.broker import OrderEvent
+from hrp_core.execution.broker import NotSentError, OrderEvent
 from hrp_core.execution.config import BrokerConfig, IbLibrary
 from hrp_core.execution.ib_codes import Code, CodeKind
 from hrp_core.execution.ibkr_loop import Pacer
 from hrp_core.execution.ibkr_receiver import Receiver
 from hrp_core.execution.ibkr_requests import RequestError
+from hrp_core.ledger.types import OrderId
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +162,21 @@ class Connection:
         """Return the next request or order id, past every order id seen (F4)."""
         self.client.updateReqId(self.receiver.highest_order_id + 1)
         return self.client.getReqId()
+
+    def take_id(self, wanted: OrderId | None) -> int:
+        """Return the number to send an order under, so that no later request gets it.
+
+        Raises:
+            NotSentError: the broker has seen the number used since it was given out; nothing was sent.
+        """
+        if wanted is None:
+            return self.next_id()
+        if wanted.number <= self.receiver.highest_order_id:
+            raise NotSentError(
+                f"order id {wanted.number} was used meanwhile ({self.receiver.highest_order_id} was seen)"
+            )
+        self.client.updateReqId(wanted.number + 1)
+        return wanted.number
 
     async def slot(self) -> None:
         """Wait until the pacing allows one more message."""

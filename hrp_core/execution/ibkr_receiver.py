@@ -94,6 +94,9 @@ class Receiver:
         self.requests: dict[int | str, Request] = {}
         self.executions: dict[str, Execution] = {}
         self.highest_order_id = 0
+        # The broker's count of this client when it connected, and what was sent since. Ids in its lists are
+        # not counted: those orders carry an orderRef, and may be from before a restart of the gateway (F3).
+        self.used_order_number: int | None = None
         self.last_data_at = 0.0
         # Executions found while connecting belong to the snapshot, not to the events of this connection.
         self.announces_executions = False
@@ -118,6 +121,7 @@ class Receiver:
     def sent(self, order_ref: str, order_id: int) -> None:
         """Remember the order that is about to be sent under `order_id`."""
         self._by_ids[self._client_id, order_id] = KnownOrder(order_ref, self._client_id, order_id)
+        self.used_order_number = max(self.used_order_number or 0, order_id)
 
     def own_order(self, order_ref: str) -> KnownOrder | None:
         """Return this client's order that carries `order_ref`, if this connection has seen it."""
@@ -158,6 +162,8 @@ class Receiver:
     def nextValidId(self, order_id: int) -> None:
         """Move past ids that the broker has seen (F4)."""
         self.highest_order_id = max(self.highest_order_id, order_id - 1)
+        if self.used_order_number is None:
+            self.used_order_number = order_id - 1
 
     def error(self, req_id: int, code: int, text: str, _advanced_reject: str = "") -> None:
         """Sort an error to the request, the order or the session that it is about."""

@@ -86,6 +86,11 @@ class Session:
         return self._wire.is_ready
 
     @property
+    def used_order_number(self) -> int:
+        """The highest order number that this client has used, before this connection and over it."""
+        return self._receiver.used_order_number or 0
+
+    @property
     def is_healthy(self) -> bool:
         """Whether the connection stands and can be trusted."""
         return self._wire.is_healthy
@@ -161,6 +166,10 @@ class Session:
         self._wire.check_healthy()
         return {symbol: contract for symbol, contract in zip(wanted, found, strict=True) if contract}
 
+    async def next_order_number(self) -> int:
+        """Return the next order number, past every one seen."""
+        return self._wire.next_id()
+
     async def place(self, request: OrderRequest) -> None:
         """Send one order.
 
@@ -191,7 +200,7 @@ class Session:
                 f"order {request.order_ref} is at the broker already and was not sent again; the journal "
                 "does not know it: synchronise before anything else is sent"
             )
-        order_id = self._wire.next_id()
+        order_id = self._wire.take_id(request.order_id)
         self._client.placeOrder(order_id, contract, order)
         self._receiver.sent(request.order_ref, order_id)
 

@@ -5,6 +5,7 @@ as the broker reports them (`sync`), which need nobody's help.
 """
 
 import hashlib
+from collections.abc import Callable, Collection
 from datetime import datetime
 from decimal import Decimal
 
@@ -17,6 +18,7 @@ from hrp_core.ledger.book import read_book, read_carve_out
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import Contract, Execution, ExternalPolicy
 from hrp_core.money import is_price, to_money
+from hrp_core.portfolio.types import OrderSide
 from hrp_core.store import EventType, Store, log_event
 
 
@@ -29,6 +31,7 @@ def record_trade(
     commission: Decimal | None = None,
     hypothesis_id: str | None = None,
     *,
+    strategies: Callable[[], Collection[str]],
     actor: str,
     now: datetime,
 ) -> str:
@@ -42,7 +45,8 @@ def record_trade(
     - A trade of an order placed elsewhere enters the journal as an adopted execution, if nothing else can
       explain what the broker holds: it is of an earlier day (the broker lists the executions of today by
       itself), and the newest snapshot of the account shows at least these shares more, or fewer, than the
-      ledger. It belongs to the account and to no strategy.
+      ledger. It belongs to the account and to no strategy, unless `hypothesis_id`, or that of the order,
+      names one: then its shares are that strategy's, and the next plan trades them with its own.
 
     Recording the same trade again changes nothing and returns the same id.
 
@@ -54,7 +58,9 @@ def record_trade(
         filled_price: USD a share.
         filled_quantity: shares; default: what the order says is filled, else the whole order.
         commission: USD; None = not known.
-        hypothesis_id: strategy whose part of the trade is meant.
+        hypothesis_id: strategy whose part of the trade is meant, or whose the shares of a trade made elsewhere
+            become; default: the order's own, if it has one.
+        strategies: returns the ids of the strategies that may be given a trade; asked only when one is named.
         actor: who records it.
         now: from the clock.
 
@@ -75,18 +81,27 @@ def record_trade(
     ref = _own_order_ref(journal, order)
     if ref is not None:
         return _known_trade(journal, ref, price, int(quantity), hypothesis_id)
-    item = _external(journal, order, price, int(quantity), commission, hypothesis_id, now)
-    trade_id = f"{item.exec_id}/{EXTERNAL}"
+    strategy_id = hypothesis_id or order.hypothesis_id
+    item = _external(journal, order, price, int(quantity), commission, now)
+    trade_id = f"{item.exec_id}/{strategy_id or EXTERNAL}"
     if any(known.exec_id == item.exec_id for known in journal.executions()):
+        _require_same_owner(journal, item, strategy_id or EXTERNAL)
         project_book(store, journal)
         return trade_id
     _require_unexplained(journal, item)
-    # The decision first: killed in between, nothing but an unused decision is left.
-    journal.decide_external({item.perm_id: ""}, ExternalPolicy.ADOPT, now)
-    journal.record([], [item], now=now)
+    if strategy_id is not None:
+        _require_may_own(journal, item, strategy_id, strategies())
+    journal.record_trade(item, strategy_id, by=actor, now=now)
     project_book(store, journal)
     details = {"trade_id": trade_id, "symbol": order.symbol, "shares": item.shares, "price": str(price)}
-    log_event(store, EventType.ORDER_FILLED, actor, details={**details, "recorded_by_hand": True}, now=now)
+    log_event(
+        store,
+        EventType.ORDER_FILLED,
+        actor,
+        hypothesis_id=strategy_id,
+        details={**details, "recorded_by_hand": True},
+        now=now,
+    )
     return trade_id
 
 
@@ -130,7 +145,6 @@ def _external(
     price: Decimal,
     quantity: int,
     commission: Decimal | None,
-    hypothesis_id: str | None,
     now: datetime,
 ) -> Execution:
     """Return a trade made elsewhere as an execution.
@@ -140,11 +154,6 @@ def _external(
     """
     perm_id, filled_at = order.broker_order_id, order.filled_at
     what = f"{order.side.value} {quantity} {order.symbol}"
-    if hypothesis_id is not None or order.hypothesis_id is not None:
-        raise RefusedError(
-            f"{what} was not sent from here, so it is of no strategy's plan; nothing was recorded. Leave "
-            "hypothesis_id out: the shares belong to the account, and the next plan trades around them"
-        )
     if perm_id is None or perm_id <= 0:
         raise RefusedError(
             f"{what} was not sent from here and has no broker_order_id; nothing was recorded. Give the "
@@ -186,6 +195,44 @@ def _external(
         executed_at=filled_at,
         commission=None if commission is None else to_money(Decimal(str(commission))),
     )
+
+
+def _require_may_own(
+    journal: Journal, item: Execution, strategy_id: str, strategies: Collection[str]
+) -> None:
+    """Refuse a strategy that is not deployed, or that does not hold what it would have sold.
+
+    Raises:
+        RefusedError: with the strategies that there are, or what it holds.
+    """
+    if strategy_id not in strategies:
+        raise RefusedError(
+            f"there is no strategy {strategy_id}; nothing was recorded. It can be given to "
+            f"{', '.join(sorted(strategies)) or 'none: no strategy is deployed'}, or to no strategy by leaving "
+            "hypothesis_id out"
+        )
+    symbol = item.contract.symbol
+    holding = read_book(journal).strategies.get(strategy_id, {}).get(symbol)
+    held = 0 if holding is None else holding.shares
+    if item.side is OrderSide.SELL and held < item.shares:
+        raise RefusedError(
+            f"{strategy_id} holds {held} {symbol} and cannot have sold {item.shares}; nothing was recorded. "
+            "See who holds them with `hrp positions`, or leave hypothesis_id out"
+        )
+
+
+def _require_same_owner(journal: Journal, item: Execution, owner: str) -> None:
+    """Refuse to give a trade that is recorded to somebody else: the plans since then counted on it.
+
+    Raises:
+        RefusedError: with the owner.
+    """
+    given = journal.order_allocations().get(item.exec_id)
+    recorded = EXTERNAL if given is None else given.shares[0][0]
+    if recorded != owner:
+        raise RefusedError(
+            f"trade {item.exec_id} is recorded as {recorded}'s and stays so; it was not given to {owner}"
+        )
 
 
 def _require_unexplained(journal: Journal, item: Execution) -> None:

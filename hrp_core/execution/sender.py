@@ -28,6 +28,7 @@ from hrp_core.ledger.types import (
     FrozenPlan,
     Intent,
     LatchState,
+    OrderId,
     OrderStatus,
     Source,
     TradingHaltedError,
@@ -239,7 +240,12 @@ class Sender:
         quantity = intent.quantity - intent.filled
         order_ref = build_order_ref(plan.mode, plan.session, contract.con_id, intent.intent_id, number)
         try:
-            self._journal.claim(intent.intent_id, order_ref, quantity, epoch, now)
+            order_id = self._broker.next_order_id()
+        except BrokerConnectionError as error:
+            done.stopped = f"the connection cannot carry orders: {error}"
+            return
+        try:
+            self._journal.claim(intent.intent_id, order_ref, quantity, epoch, now, order_id)
         except (AlreadyClaimedError, ContractLockedError) as refusal:
             log.warning("%s", refusal)
             done.skipped.append(contract.symbol)
@@ -255,7 +261,7 @@ class Sender:
         # From here on the order counts as sent, whatever happens next.
         self._deadlines[order_ref] = self._monotonic() + self._ack_timeout
         try:
-            self._place(intent, order_ref, quantity)
+            self._place(intent, order_ref, quantity, order_id)
         except RefusedError as refusal:
             # It stays PENDING: a later run tries again, and past the send window it expires with this reason.
             self._conclude(order_ref, Source.NOT_SENT, str(refusal))
@@ -275,7 +281,7 @@ class Sender:
         if self._must_commit():
             self._commit()
 
-    def _place(self, intent: Intent, order_ref: str, quantity: int) -> None:
+    def _place(self, intent: Intent, order_ref: str, quantity: int, order_id: OrderId) -> None:
         terms, contract, limit = TERMS[intent.order_type], intent.contract, intent.limit_price
         if limit is not None:
             limit = passive_price(limit, contract.min_tick, intent.side)
@@ -287,6 +293,7 @@ class Sender:
             order_type=intent.order_type,
             limit_price=limit,
             tif=terms.tif,
+            order_id=order_id,
         )
         self._broker.place(request)
 

@@ -24,7 +24,7 @@ from hrp_core.execution.broker import (
     QuoteQuality,
 )
 from hrp_core.execution.order_terms import TERMS, check_request
-from hrp_core.ledger.types import Contract, Execution, OrderStatus
+from hrp_core.ledger.types import Contract, Execution, OrderId, OrderStatus
 from hrp_core.matching import (
     Engine,
     Event,
@@ -43,6 +43,8 @@ from hrp_core.portfolio.types import OrderSide
 
 if TYPE_CHECKING:
     from hrp_core.market import Bar
+
+_CLIENT_ID = 1  # of the one client there is
 
 # An order that waits for the open has been accepted all the same (the broker's PreSubmitted with code 399).
 _STATUSES = {
@@ -72,6 +74,8 @@ class SimBroker:
         self._events: queue.SimpleQueue[OrderEvent] = queue.SimpleQueue()
         self._connected = False
         self._orders_received = 0
+        self._number_given = 0
+        self._number_used = 0
 
     @property
     def account(self) -> str:
@@ -135,6 +139,26 @@ class SimBroker:
         self._require_connected()
         return {symbol: self._contract(symbol) for symbol in symbols if symbol in self._engine.tape}
 
+    def used_order_id(self) -> OrderId:
+        """Return the highest order id that was used.
+
+        Raises:
+            BrokerConnectionError: not connected.
+        """
+        self._require_connected()
+        return OrderId(_CLIENT_ID, self._number_used)
+
+    def next_order_id(self) -> OrderId:
+        """Return the id for one order that is about to be placed.
+
+        Raises:
+            NotSentError: (a BrokerConnectionError) not connected.
+        """
+        if not self._connected:
+            raise NotSentError("the in-process broker is not connected; nothing was sent")
+        self._number_given += 1
+        return OrderId(_CLIENT_ID, self._number_given)
+
     def place(self, request: OrderRequest) -> None:
         """Hand one order to the engine; what becomes of it arrives as events.
 
@@ -146,6 +170,7 @@ class SimBroker:
             raise NotSentError("the in-process broker is not connected; nothing was sent")
         check_request(request)
         self._orders_received += 1
+        self._number_used = (request.order_id or self.next_order_id()).number
         self._push(self._engine.place(_new_order(request)))
 
     def cancel(self, order_ref: str) -> None:

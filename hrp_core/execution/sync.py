@@ -165,6 +165,8 @@ def observe(
     """
     calendar = calendar or nyse()
     journal.bind(mode, broker.account, now)
+    used = broker.used_order_id()
+    older = "" if used is None else journal.check_order_ids(used, now)
     as_of = journal.sequence()
     live = journal.live_attempts()
     snapshot = broker.snapshot()
@@ -192,6 +194,7 @@ def observe(
         new_executions=new_executions,
         missing=missing,
         breaks=(
+            *([Break(BreakKind.OLDER_JOURNAL, older)] if older else ()),
             *journal.breaks(),
             *order_breaks(orders, sent, journal.external_orders()),
             *reconcile(book, snapshot, read_carve_out(journal)),

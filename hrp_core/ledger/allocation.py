@@ -124,7 +124,7 @@ def parts_of(
     return [
         FillPart(
             exec_id=item.exec_id,
-            intent_id=None if allocation is None else allocation.intent_id,
+            intent_id=None if allocation is None or not item.order_ref else allocation.intent_id,
             order_ref=item.order_ref,
             strategy_id=name,
             symbol=item.contract.symbol,

@@ -115,7 +115,7 @@ def fold_book(
     Args:
         flows: all cash flows.
         executions: the effective executions (corrections applied), commissions joined.
-        allocations: how orders are shared among strategies, by orderRef.
+        allocations: how orders are shared among strategies, by orderRef; recorded trades by execution id.
         through: last session to fold in; None for all.
         crosses: those whose open has passed.
     """
@@ -215,11 +215,11 @@ class BookFold:
         }
 
     def add(self, item: Execution | BookedCross, allocations: Mapping[str, OrderAllocation]) -> None:
-        """Fold in what moved shares; `allocations` by orderRef."""
+        """Fold in what moved shares; `allocations` by orderRef, or execution id where there is none."""
         if isinstance(item, BookedCross):
             self.cross(item)
         else:
-            self.trade(item, allocations.get(item.order_ref))
+            self.trade(item, allocations.get(item.order_ref or item.exec_id))
 
     def trade(self, item: Execution, allocation: OrderAllocation | None) -> None:
         """Fold in one execution."""

@@ -22,7 +22,7 @@ from hrp_core.calendar import NEW_YORK
 from hrp_core.errors import DataError, JournalError
 from hrp_core.money import from_units, to_units
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 # Evidence is never rewritten; sqlite itself enforces it, whoever holds the file.
 _APPEND_ONLY = (
     "fence",
@@ -31,6 +31,8 @@ _APPEND_ONLY = (
     "busts",
     "commissions",
     "external_orders",
+    "trade_strategies",
+    "order_ids",
     "crosses",
     "cross_prices",
     "snapshots",
@@ -182,15 +184,25 @@ def _add_flow_sessions(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX IF NOT EXISTS intents_by_contract ON intents (con_id)")
 
 
+def _add_trades_and_order_ids(connection: sqlite3.Connection) -> None:
+    _add_tables(connection, "trade_strategies", "order_ids")
+
+
 # What each version of the schema added to the one before it.
-_STEPS = {2: _add_external_orders, 3: _add_crosses, 4: _add_controls, 5: _add_flow_sessions}
+_STEPS = {
+    2: _add_external_orders,
+    3: _add_crosses,
+    4: _add_controls,
+    5: _add_flow_sessions,
+    6: _add_trades_and_order_ids,
+}
 
 
 def _add_tables(connection: sqlite3.Connection, *names: str) -> None:
     """Create append-only tables as the schema has them."""
     script = files("hrp_core.ledger").joinpath("schema.sql").read_text(encoding="utf-8")
     for statement in _statements(script):
-        if any(f"CREATE TABLE {name} (" in statement for name in names):
+        if any(f"CREATE TABLE {name} (" in statement or f" ON {name} (" in statement for name in names):
             connection.execute(statement)
     for name in names:
         _make_append_only(connection, name)

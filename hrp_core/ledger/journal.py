@@ -13,6 +13,7 @@ from hrp_core.errors import JournalError, RefusedError
 from hrp_core.ledger import attempts as _attempts
 from hrp_core.ledger import crosses as _crosses
 from hrp_core.ledger import executions as _executions
+from hrp_core.ledger import order_ids as _order_ids
 from hrp_core.ledger import plans as _plans
 from hrp_core.ledger.controls import ControlRecords
 from hrp_core.ledger.database import moment_text, parse_moment
@@ -25,6 +26,7 @@ from hrp_core.ledger.types import (
     Execution,
     FrozenPlan,
     Intent,
+    OrderId,
     OrderStatus,
     PlanStatus,
     SnapshotRow,
@@ -281,8 +283,18 @@ class Journal(ControlRecords):
         with self._database.write() as connection:
             return _attempts.acquire_epoch(connection, owner, now)
 
-    def claim(self, intent_id: str, order_ref: str, quantity: int, epoch: int, now: datetime) -> Attempt:
+    def claim(
+        self,
+        intent_id: str,
+        order_ref: str,
+        quantity: int,
+        epoch: int,
+        now: datetime,
+        order_id: OrderId | None = None,
+    ) -> Attempt:
         """Move an intent to SENT for exactly one sender; durable when this returns.
+
+        `order_id` is the one it is to be sent under, for `check_order_ids`.
 
         Raises:
             StaleEpochError: a newer writer has taken over.
@@ -293,7 +305,20 @@ class Journal(ControlRecords):
                 is not armed for it.
         """
         with self._database.write() as connection:
-            return _attempts.claim(connection, intent_id, order_ref, quantity, epoch, now)
+            attempt = _attempts.claim(connection, intent_id, order_ref, quantity, epoch, now)
+            if order_id is not None:
+                _order_ids.add_sent(connection, order_id, order_ref, now)
+            return attempt
+
+    def check_order_ids(self, used: OrderId, now: datetime) -> str:
+        """Return why the journal is older than the account, halting trading; empty when it is not.
+
+        Args:
+            used: the highest id that the broker has seen this client use.
+            now: timezone-aware.
+        """
+        with self._database.write() as connection:
+            return _order_ids.check(connection, used, now)
 
     def release_crosses(self, plan_id: str, epoch: int, executes_at: datetime, now: datetime) -> None:
         """Let the crosses of a plan take effect at `executes_at`, the open of E; durable when this returns.

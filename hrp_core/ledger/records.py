@@ -126,13 +126,29 @@ class AccountRecords:
             return _executions.load_executions(connection, f"order_ref IN ({marks})", order_refs)
 
     def order_allocations(self) -> dict[str, OrderAllocation]:
-        """Return, by orderRef, how each order ever sent is shared among strategies."""
+        """Return, by orderRef, how each order ever sent is shared among strategies.
+
+        A recorded trade that was given to a strategy has no orderRef and stands under its execution id.
+        """
         with self._database.read() as connection:
             rows = connection.execute(
                 "SELECT a.order_ref, i.intent_id, i.side, i.quantity, i.allocations "
                 "FROM attempts a JOIN intents i USING (intent_id)"
             ).fetchall()
-        return {
+            recorded = connection.execute(
+                "SELECT e.exec_id, e.side, e.shares, t.strategy_id FROM trade_strategies t "
+                "JOIN executions e USING (exec_id)"
+            ).fetchall()
+        given = {
+            row["exec_id"]: OrderAllocation(
+                intent_id=row["exec_id"],
+                side=OrderSide(row["side"]),
+                quantity=row["shares"],
+                shares=((row["strategy_id"], OrderSide(row["side"]).sign * row["shares"]),),
+            )
+            for row in recorded
+        }
+        return given | {
             row["order_ref"]: OrderAllocation(
                 intent_id=row["intent_id"],
                 side=OrderSide(row["side"]),
@@ -190,6 +206,30 @@ class AccountRecords:
             return _crosses.add_price(connection, cross_id, price, now)
 
     # --- orders placed elsewhere ---------------------------------------------------------------------
+
+    def record_trade(self, item: Execution, strategy_id: str | None, *, by: str, now: datetime) -> bool:
+        """Adopt a trade of an order placed elsewhere, in one transaction; return False when it is known.
+
+        Args:
+            item: without orderRef; its permId says which order.
+            strategy_id: whose shares it moves; None: the account's alone.
+            by: who records it.
+            now: timezone-aware.
+        """
+        with self._database.write() as connection:
+            new, _ = _executions.add_executions(connection, [item], now)
+            if new:
+                connection.execute(
+                    "INSERT INTO external_orders (perm_id, order_ref, policy, decided_at) "
+                    "VALUES (?, '', ?, ?) ON CONFLICT DO NOTHING",
+                    (item.perm_id, ExternalPolicy.ADOPT, moment_text(now)),
+                )
+            if new and strategy_id is not None:
+                connection.execute(
+                    "INSERT INTO trade_strategies (exec_id, strategy_id, by, at) VALUES (?, ?, ?, ?)",
+                    (item.exec_id, strategy_id, by, moment_text(now)),
+                )
+        return bool(new)
 
     def decide_external(
         self, orders: Mapping[int, str], policy: ExternalPolicy, now: datetime

@@ -136,6 +136,28 @@ CREATE TABLE external_orders (
     decided_at TEXT NOT NULL
 ) STRICT;
 
+-- The strategy that a person gave a recorded trade to. Written with its execution, never changed.
+CREATE TABLE trade_strategies (
+    exec_id     TEXT PRIMARY KEY REFERENCES executions (exec_id),
+    strategy_id TEXT NOT NULL,
+    by          TEXT NOT NULL,
+    at          TEXT NOT NULL
+) STRICT;
+
+-- Order ids of our clients: what a client had used when this journal first met it, or when a gateway that was
+-- restarted counts from anew; what was sent under which id; and what the broker had seen used beyond that. The
+-- last counts once a person has resumed trading: once the latch was opened after `latch_id`.
+CREATE TABLE order_ids (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    client_id INTEGER NOT NULL,
+    order_id  INTEGER NOT NULL CHECK (order_id >= 0),
+    source    TEXT NOT NULL CHECK (source IN ('first', 'restarted', 'sent', 'unexplained')),
+    order_ref TEXT REFERENCES attempts (order_ref),
+    latch_id  INTEGER NOT NULL,
+    at        TEXT NOT NULL
+) STRICT;
+CREATE INDEX order_ids_by_client ON order_ids (client_id, source);
+
 -- What strategies take from one another, written when their plan is sent: [strategy, signed shares] pairs that
 -- sum to 0. It counts in the book from `executes_at` on, the open of the execution session.
 CREATE TABLE crosses (

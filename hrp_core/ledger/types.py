@@ -222,6 +222,19 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderId:
+    """The number under which a client names an order to the broker.
+
+    Attributes:
+        client_id: numbers of different clients have nothing to do with one another.
+        number: rises from order to order; a gateway that was restarted may begin anew (F3).
+    """
+
+    client_id: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class OrderAllocation:
     """How one order's fills are shared among strategies.
 
@@ -352,6 +365,7 @@ class BreakKind(StrEnum):
     DIFFERENT_ORDER = "different_order"  # an order of ours that is not what was sent
     TWO_PERM_IDS = "two_perm_ids"  # one orderRef, two orders at the broker
     OVERFILLED = "overfilled"  # more shares filled than were sent
+    OLDER_JOURNAL = "older_journal"  # the broker has seen order ids of ours that the journal has not
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,11 +174,13 @@ class PlatformAPI:
         """Return the trade_id of a trade, recording one made elsewhere that the broker reports no more.
 
         `executed_trades` follows from the journal, and the journal from the broker's executions: the trade of
-        an order sent from here is looked up, never written. See `hrp_core.execution.recorded_trades`.
+        an order sent from here is looked up, never written. The shares of one made elsewhere belong to the
+        account, or to the strategy that `hypothesis_id` names. See `hrp_core.execution.recorded_trades`.
 
         Raises:
             DataError: (a ValueError) price, quantity or commission makes no sense.
-            RefusedError: the broker's word contradicts it, or nothing shows yet that it happened.
+            RefusedError: the broker's word contradicts it, nothing shows yet that it happened, or there is no
+                such strategy.
             NotReadyError: the journal was never bound to an account.
         """
         return record_trade(
@@ -189,6 +191,7 @@ class PlatformAPI:
             filled_quantity,
             commission,
             hypothesis_id,
+            strategies=lambda: {item.strategy_id for item in load_strategies(self._settings.strategies)},
             actor=getpass.getuser(),
             now=self.clock.now(),
         )

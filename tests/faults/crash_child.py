@@ -134,9 +134,9 @@ class KilledJournal(Journal):
         self._kill.reach("after epoch")
         return epoch
 
-    def claim(self, intent_id: str, order_ref: str, quantity: int, epoch: int, now: datetime) -> Attempt:
+    def claim(self, *arguments: Any) -> Attempt:
         self._kill.reach("before claim")
-        attempt = super().claim(intent_id, order_ref, quantity, epoch, now)
+        attempt = super().claim(*arguments)
         self._kill.reach("after claim")
         return attempt
 

@@ -3,7 +3,7 @@
 import pytest
 from crash_child import BOUNDARIES
 from crash_matrix import Outcome, play, play_schedule, summary
-from crash_schedule import EVENING, HIDDEN, KINDS, MIDNIGHT, TAKEOVERS, Schedule, schedule_of
+from crash_schedule import EVENING, HIDDEN, KINDS, MIDNIGHT, RESTORED, TAKEOVERS, Schedule, schedule_of
 
 SEEDS = range(26)
 
@@ -29,6 +29,14 @@ def test_an_older_journal_put_back_stops_everything_and_names_what_the_broker_kn
     )
     outcome = play(seed)
     assert outcome.violations == [], str(outcome.schedule)
+    assert outcome.stopped
+
+
+@pytest.mark.slow
+@pytest.mark.undecodable
+def test_an_older_journal_sends_nothing_while_the_broker_hides_what_it_lacks() -> None:
+    outcome = play_schedule(Schedule(0, RESTORED, (("after place", 2), None), 0, (), (HIDDEN,)))
+    assert outcome.violations == []
     assert outcome.stopped
 
 

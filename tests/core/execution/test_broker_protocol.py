@@ -1,7 +1,7 @@
 """What every `Broker` does alike: the adapter with either client library over a socket, and `SimBroker`."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +16,7 @@ from hrp_core.execution.config import BrokerConfig, IbLibrary
 from hrp_core.execution.ibkr import IBKRBroker
 from hrp_core.execution.ibkr_loop import Pacer
 from hrp_core.execution.sim_broker import SimBroker
-from hrp_core.ledger.types import OrderStatus
+from hrp_core.ledger.types import OrderId, OrderStatus
 from hrp_core.matching import Engine, EngineState, Tape
 from hrp_core.portfolio.types import OrderSide, OrderType
 from hrp_core.simgateway import GatewayServer
@@ -102,6 +102,8 @@ def test_before_connecting_nothing_is_answered_and_nothing_is_sent(market: Marke
         lambda: broker.place(request),
         lambda: broker.cancel("ref"),
         broker.cancel_everything,
+        broker.used_order_id,
+        broker.next_order_id,
     ]
     assert not broker.is_connected()
     for call in calls:
@@ -120,6 +122,20 @@ def test_a_heartbeat_is_the_brokers_clock_in_new_york(market: Market, broker: Br
 
 def test_unknown_symbols_are_absent(broker: Broker) -> None:
     assert set(broker.qualify(["AAPL", "ZZZ", "MSFT"])) == {"AAPL", "MSFT"}
+
+
+def test_a_connection_knows_the_order_ids_used_before_it_and_over_it(market: Market) -> None:
+    with market.broker as broker:
+        assert broker.used_order_id() == OrderId(1, 0)
+        first, second, unused = (broker.next_order_id() for _ in range(3))
+        assert first.number < second.number < unused.number
+        for ref, order_id in (("one", first), ("two", second)):
+            broker.place(replace(order(broker, 1, ref), order_id=order_id))
+            told(broker, lambda event: event.perm_id > 0)
+        assert broker.used_order_id() == second
+    with market.broker as broker:
+        assert broker.used_order_id() == second
+        assert broker.next_order_id().number > second.number
 
 
 def test_an_order_is_acknowledged_filled_and_in_the_snapshot(market: Market, broker: Broker) -> None:

@@ -7,17 +7,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from order_support import BentBroker, E, at, freeze, manager, planned, sync
 
-from hrp_core.errors import JournalError
+from hrp_core.errors import JournalError, ReconciliationBreakError
 from hrp_core.execution.broker import OrderRequest
 from hrp_core.execution.sender import Sender
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.types import OrderStatus, PlanStatus
+from hrp_core.ledger.types import LatchState, OrderStatus, PlanStatus
 
 S = OrderStatus
 
@@ -183,3 +184,30 @@ def test_an_exception_in_our_own_code_after_the_claim_loses_nothing_and_doubles_
     broker.connect()
     learned = sync(broker, journal, writer=True)
     assert (learned.new_executions, learned.unknown, len(learned.expired)) == (1 + sent, (), 1 - sent)
+
+
+def test_an_older_journal_sends_nothing_although_the_broker_hides_its_orders(
+    tmp_path: Path, journal: Journal, broker: BentBroker
+) -> None:
+    frozen = freeze(journal, broker, planned("AAPL", 10), planned("KO", 10))
+    sync(broker, journal)
+    backup = tmp_path / "older.sqlite"
+    with closing(sqlite3.connect(journal.path)) as source, closing(sqlite3.connect(backup)) as target:
+        source.backup(target)
+    manager(broker, journal).submit_plan(frozen.plan_id)
+    older = Journal(backup)
+    broker.disconnect()
+    broker.connect()
+    broker.bend = lambda seen: replace(seen, open_orders=())
+    for _ in range(2):
+        with pytest.raises(ReconciliationBreakError, match="used order id 2 .* sent none beyond 0"):
+            manager(broker, older).submit_plan(frozen.plan_id)
+    assert broker.orders_received == 2
+    assert (older.latch().state, older.latch().by) == (LatchState.HALTED, "order ids")
+    # The same journal as before, and one that a person has resumed, go on.
+    assert manager(broker, journal).resume(frozen.plan_id).count(S.UNKNOWN) == 2
+    older.set_latch(LatchState.ACTIVE, by="ann", reason="compared with TWS", now=broker.now())
+    broker.bend = lambda seen: seen
+    with pytest.raises(ReconciliationBreakError, match="was not sent from this journal"):
+        manager(broker, older).submit_plan(frozen.plan_id)
+    older.close()

@@ -13,17 +13,31 @@ from hrp_core.errors import NotReadyError, RefusedError
 from hrp_core.execution import Order, OrderSide
 from hrp_core.execution.broker import BrokerPosition, BrokerSnapshot
 from hrp_core.execution.sync import observe
+from hrp_core.ledger.book import read_book
 from hrp_core.ledger.types import Contract
 from hrp_core.platform import PlatformAPI
 from hrp_core.settings import Settings
 
 PERM_ID = 777
+STRATEGY = "HYP-2026-001"
+FILE = """
+id = "{id}"
+name = "one"
+model = "momentum_20d"
+method = "rank"
+capital_weight = 0.4
+state = "deployed"
+"""
 TRADED_AT = at(E, "15:00")
 
 
 @pytest.fixture
 def api(broker: BentBroker, tmp_path: Path) -> Iterator[PlatformAPI]:
-    made = PlatformAPI(Settings(home=tmp_path), clock=broker)
+    folder = tmp_path / "strategies"
+    folder.mkdir()
+    for strategy_id in (STRATEGY, "HYP-2026-002"):
+        (folder / f"{strategy_id}.toml").write_text(FILE.format(id=strategy_id))
+    made = PlatformAPI(Settings(home=tmp_path, strategies=folder), clock=broker)
     yield made
     made.journal.close()
 
@@ -99,6 +113,44 @@ def test_a_trade_made_elsewhere_on_an_earlier_day_is_adopted_once(
         api.record_trade(elsewhere(filled_at=at(E, "15:01")), Decimal("217.5"))
 
 
+def test_a_recorded_trade_given_to_a_strategy_moves_its_shares_and_money(
+    broker: BentBroker, api: PlatformAPI
+) -> None:
+    bought(broker, api)
+    broker.bend = holding("MSFT", 30)
+    look(broker, api)
+    before = read_book(api.journal)
+    trade = api.record_trade(elsewhere(), Decimal("217.5"), None, Decimal("1.25"), STRATEGY)
+    assert trade.endswith(f"/{STRATEGY}")
+    assert api.record_trade(elsewhere(hypothesis_id=STRATEGY), Decimal("217.5")) == trade
+    with pytest.raises(RefusedError, match=f"recorded as {STRATEGY}'s"):
+        api.record_trade(elsewhere(), Decimal("217.5"))
+    book = read_book(api.journal)
+    assert book.state().strategy_shares == {STRATEGY: {"AAPL": 10, "MSFT": 30}}
+    assert book.state().shares == {"AAPL": 10, "MSFT": 30}
+    spent = before.money[STRATEGY].cash - book.money[STRATEGY].cash
+    assert (spent, book.unallocated_cash) == (
+        30 * Decimal("217.5") + Decimal("1.25"),
+        before.unallocated_cash,
+    )
+    assert sorted(trades(api)) == [("AAPL", "buy", 10, STRATEGY), ("MSFT", "buy", 30, STRATEGY)]
+    row = api.get_executed_trades(symbol="MSFT").iloc[0]
+    assert (row["order_id"], row["order_type"]) == (f"EXTERNAL-{PERM_ID}", "external")
+    sync(broker, api.journal)
+
+
+def test_a_strategy_cannot_have_sold_what_it_does_not_hold(broker: BentBroker, api: PlatformAPI) -> None:
+    bought(broker, api)
+    broker.bend = lambda seen: replace(seen, positions=())
+    look(broker, api)
+    sold = elsewhere(-10, "AAPL")
+    with pytest.raises(RefusedError, match="holds 0 AAPL and cannot have sold 10"):
+        api.record_trade(sold, Decimal(135), hypothesis_id="HYP-2026-002")
+    api.record_trade(sold, Decimal(135), hypothesis_id=STRATEGY)
+    assert read_book(api.journal).strategies == {}
+    sync(broker, api.journal)
+
+
 def test_a_part_of_a_difference_may_be_recorded_and_never_more_than_it(
     broker: BentBroker, api: PlatformAPI
 ) -> None:
@@ -123,7 +175,7 @@ def test_a_part_of_a_difference_may_be_recorded_and_never_more_than_it(
         ({"filled_at": datetime(2022, 12, 16, 15)}, "does not say when it traded"),  # noqa: DTZ001
         ({"filled_at": at(F, "09:45")}, "the broker still lists"),
         ({"filled_at": at(E.replace(day=17), "12:00")}, "did not trade on 2022-12-17"),
-        ({"hypothesis_id": "HYP-2026-001"}, "of no strategy's plan"),
+        ({"hypothesis_id": "HYP-2026-009"}, "no strategy HYP-2026-009.*HYP-2026-001"),
     ],
 )
 def test_a_trade_that_cannot_be_placed_is_refused(

@@ -5,7 +5,7 @@ from ledger_support import ACCOUNT, NOW, E
 
 from hrp_core.errors import RefusedError
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.types import CashFlow, FlowKind, LatchState, SnapshotRow
+from hrp_core.ledger.types import CashFlow, FlowKind, LatchState, OrderId, SnapshotRow
 
 
 def flow(amount: str, reference: str = "opening", kind: FlowKind = FlowKind.OPENING) -> CashFlow:
@@ -44,3 +44,33 @@ def test_the_newest_snapshot_is_kept(journal: Journal) -> None:
     row = SnapshotRow(ACCOUNT, NOW, {"AAPL": 100}, Decimal("86275.0000"), Decimal("100000.5000"))
     journal.record([], now=NOW, snapshot=row)
     assert journal.newest_snapshot() == row
+
+
+def test_an_order_id_that_the_journal_cannot_explain_halts_until_a_person_resumes(journal: Journal) -> None:
+    def check(number: int, client_id: int = 7) -> str:
+        return journal.check_order_ids(OrderId(client_id, number), NOW)
+
+    assert check(40) == ""  # whatever the client did before is not ours
+    assert check(500, client_id=8) == ""  # another client's numbers are its own
+    assert "used order id 43" in check(43)
+    assert (journal.latch().state, journal.latch().by) == (LatchState.HALTED, "order ids")
+    assert "sent none beyond 40" in check(43)  # asking again changes nothing
+    resume(journal)
+    assert check(43) == ""
+    assert "used order id 44" in check(44)
+    resume(journal)
+    assert check(0) == ""  # a gateway that was restarted counts from anew, and so does the journal
+    assert "sent none beyond 0" in check(1)
+
+
+def test_a_halt_for_another_reason_does_not_hide_that_the_journal_is_older(journal: Journal) -> None:
+    journal.check_order_ids(OrderId(7, 1), NOW)
+    journal.set_latch(LatchState.HALTED, by="ann", reason="lunch", now=NOW)
+    resume(journal)
+    journal.set_latch(LatchState.HALTED, by="ann", reason="lunch again", now=NOW)
+    assert "older than the account" in journal.check_order_ids(OrderId(7, 2), NOW)
+    assert "older than the account" in journal.latch().reason
+
+
+def resume(journal: Journal) -> None:
+    journal.set_latch(LatchState.ACTIVE, by="ann", reason="compared with TWS", now=NOW)

@@ -8,7 +8,7 @@ from ledger_support import ACCOUNT, NOW, freeze
 
 from hrp_core.errors import JournalError, NotReadyError, RefusedError
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.types import ExternalPolicy
+from hrp_core.ledger.types import ExternalPolicy, OrderId
 from hrp_core.portfolio.types import SymbolAction
 
 
@@ -123,7 +123,8 @@ def test_a_journal_of_the_first_version_is_upgraded_in_place(tmp_path: Path) -> 
     Journal(path).close()
     old = sqlite3.connect(path)
     added = "cross_prices", "crosses", "external_orders", "symbol_controls", "plan_drops", "arm_uses"
-    for table in (*added, "arm_tokens", "flatten_uses", "flatten_codes", "flow_sessions"):
+    added += "flow_sessions", "trade_strategies", "order_ids"
+    for table in (*added, "arm_tokens", "flatten_uses", "flatten_codes"):
         old.execute(f"DROP TABLE {table}")
     old.execute("DROP INDEX intents_by_contract")
     old.execute("PRAGMA user_version = 1")
@@ -135,5 +136,6 @@ def test_a_journal_of_the_first_version_is_upgraded_in_place(tmp_path: Path) -> 
     assert journal.symbol_controls(NOW.date()) == {"KO": SymbolAction.FREEZE}
     with journal._database.read() as connection:
         assert connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'intents_by_contract'").fetchone()
+    assert journal.check_order_ids(OrderId(1, 40), NOW) == ""
     journal.close()
     assert Journal(path).external_orders() == {7: ExternalPolicy.ADOPT}
