@@ -7,6 +7,7 @@ numbers that are computed here.
 import math
 from collections.abc import Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import dagster as dg
@@ -19,6 +20,14 @@ BEFORE_KEY = "hrp/before"
 CONTENT_HASH_KEY = "hrp/content_hash"
 SESSION_KEY = "hrp/session"
 PREVIEW_KEY = "preview"
+# Ten columns fit on a screen: these do not belong to the first ten, and some of them hold whole documents.
+_FOR_MACHINES = frozenset(
+    [
+        *("session", "plan_id", "plan_hash", "intent_id", "order_ref", "exec_id", "perm_id", "con_id"),
+        *("allocations", "evidence", "hashes", "mode", "account"),
+    ]
+)
+_DECIMALS = 6
 
 
 def column_schema(table: Table) -> dg.TableSchema:
@@ -76,10 +85,11 @@ def materialization_metadata(table: Table, frame: pd.DataFrame, sessions: Sequen
 def numbers(**values: float | None) -> dict[str, dg.MetadataValue]:
     """Return numbers as metadata that Dagster plots over the partitions; those that are not known are absent.
 
-    Always floats: a name that is once an integer and once not would make two plots.
+    Always floats: a name that is once an integer and once not would make two plots. Six decimals: the tables
+    hold the rest, and a page full of digits hides the number.
     """
     return {
-        name: dg.MetadataValue.float(float(value))
+        name: dg.MetadataValue.float(round(float(value), _DECIMALS))
         for name, value in values.items()
         if value is not None and math.isfinite(value)
     }
@@ -88,15 +98,19 @@ def numbers(**values: float | None) -> dict[str, dg.MetadataValue]:
 def preview(frame: pd.DataFrame, table: Table | None = None, rows: int = 10) -> dg.TableMetadataValue:
     """Return the first rows of `frame` as a table that the UI can show; dates and money become text.
 
+    What a person reads stands first: the columns that machines tell rows by come last.
+
     Args:
         frame: any frame.
         table: declaration that gives the columns' types and descriptions; without one, the frame's dtypes.
         rows: most rows shown.
     """
     schema = column_schema(table) if table else _schema_of(frame)
+    shown = frame[sorted(frame.columns, key=_FOR_MACHINES.__contains__)].head(rows)
+    columns = sorted(schema.columns, key=lambda column: column.name in _FOR_MACHINES)
     return dg.MetadataValue.table(
-        records=[dg.TableRecord(_shown(record)) for record in frame.head(rows).to_dict(orient="records")],
-        schema=schema,
+        records=[dg.TableRecord(_shown(record)) for record in shown.to_dict(orient="records")],
+        schema=dg.TableSchema(columns=columns, constraints=schema.constraints),
     )
 
 
@@ -111,6 +125,16 @@ def _shown(record: Mapping[Any, Any]) -> dict[str, str | int | float | bool | No
     for name, value in record.items():
         if pd.isna(value):
             shown[str(name)] = None
+        elif type(value) is float:
+            shown[str(name)] = round(value, _DECIMALS)
+        elif isinstance(value, Decimal):
+            shown[str(name)] = _without_zeros(value)
         else:
-            shown[str(name)] = value if type(value) in (bool, int, float, str) else str(value)
+            shown[str(name)] = value if type(value) in (bool, int, str) else str(value)
     return shown
+
+
+def _without_zeros(amount: Decimal) -> str:
+    """Return an amount with two decimals, or as many more as it has."""
+    short = amount.quantize(Decimal("0.01"))
+    return str(short if short == amount else amount.normalize())

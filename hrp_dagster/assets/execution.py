@@ -86,8 +86,9 @@ def orders(
             "status": outcome.status.value,
             "sent": len(report.placed),
             "dry_run": report.dry_run,
-            "stopped_early": report.stopped,
             "skipped": list(report.skipped),
             "by_status": counts,
+            # Empty on all but a few days, and an empty line looks like a fault.
+            **({"stopped_early": report.stopped} if report.stopped else {}),
         },
     )

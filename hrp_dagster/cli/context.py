@@ -13,6 +13,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hrp_core.errors import SettingsError
 from hrp_core.log import configure_logging
@@ -96,7 +97,9 @@ def print_table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[M
         columns: (key, heading); a heading that starts with ">" is set flush right.
         rows: one mapping a row; missing keys and None print as an empty cell.
     """
-    table = Table(title=title, title_justify="left", header_style="bold", expand=False)
+    # Not the table's own title: that is wrapped to the width of the table.
+    out.print(title, style="italic", markup=False, highlight=False)
+    table = Table(header_style="bold", expand=False)
     for _, heading in columns:
         right = heading.startswith(">")
         table.add_column(heading.removeprefix(">"), justify="right" if right else "left", overflow="fold")
@@ -105,6 +108,16 @@ def print_table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[M
     out.print(table)
     if not rows:
         out.print("  (none)", style="dim")
+
+
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Print a label and its value a line; what does not fit goes on below its own value."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, value in facts:
+        grid.add_row(label, Text(value))
+    out.print(grid)
 
 
 def money(value: object) -> str:

@@ -85,7 +85,7 @@ def demo(
         )
         if result.oos_rank_ic is not None and result.oos_t_stat is not None:
             out.print(
-                f"{result.model}: out-of-sample rank IC {result.oos_rank_ic:+.4f}, "
+                f"{result.model}: OOS rank IC {result.oos_rank_ic:+.4f}, "
                 f"t = {result.oos_t_stat:+.2f}"
                 f"{'' if abs(result.oos_t_stat) >= 2 else ' (no edge shown)'}."
             )
@@ -94,8 +94,6 @@ def demo(
             out.print(f"  {difference}")
         if not result.traded:
             out.print("Nothing was left to trade. --fresh starts over, --sessions N trades more sessions.")
-        out.print(
-            "Look around: `make dev`, then http://127.0.0.1:3000 (Assets: the graph; Runs: these sessions)."
-        )
+        out.print("Look around: `make dev`, then http://127.0.0.1:3000 (Lineage, Catalog, Runs).")
     if parity.differences:
         raise HrpError(f"replay and trading differ in {len(parity.differences)} places, listed above")

@@ -187,7 +187,6 @@ def _print_state(current: GatewayState) -> None:
     print_table(
         "Open orders",
         [
-            ("number", ">Number"),
             ("ref", "Reference"),
             ("symbol", "Symbol"),
             ("side", "Side"),
@@ -197,7 +196,6 @@ def _print_state(current: GatewayState) -> None:
         ],
         [
             {
-                "number": o.number,
                 "ref": o.order_ref,
                 "symbol": o.symbol,
                 "side": o.side,

@@ -165,7 +165,7 @@ def print_review(review: PlanReview) -> None:
     )
     out.print(
         f"Gross {review.gross_before:.1%} -> {review.gross_after:.1%}, net {review.net_before:.1%} -> "
-        f"{review.net_after:.1%}, turnover {review.turnover:.1%}, commissions about {money(review.cost)} USD",
+        f"{review.net_after:.1%}, turnover {review.turnover:.1%}, costs {money(review.cost)} USD",
         highlight=False,
     )
     print_table(
@@ -190,7 +190,7 @@ def print_review(review: PlanReview) -> None:
                 ("before", ">Shares"),
                 ("after", ">Target"),
                 ("why", "Why"),
-                ("note", "Note"),
+                *([("note", "Note")] if any(name.notes for name in notable) else []),
             ],
             [
                 {
@@ -204,7 +204,10 @@ def print_review(review: PlanReview) -> None:
             ],
         )
     if review.verdicts:
-        columns = [("code", "Rule"), ("symbol", "Symbol"), ("strategy_id", "Strategy"), ("reason", "Why")]
+        columns = [("rule", "Rule"), ("symbol", "Symbol"), ("action", "Action")]
+        columns += [("before", ">Before"), ("after", ">After"), ("reason", "Why")]
+        if any(verdict["strategy_id"] for verdict in review.verdicts):
+            columns.insert(2, ("strategy_id", "Strategy"))
         print_table("Risk rules", columns, review.verdicts)
     for note in plan.notes:
         out.print(f"- {note}", markup=False, highlight=False)

@@ -44,7 +44,8 @@ def list_strategies(as_json: JsonOption = False) -> None:
         print_json(rows)
         return
     columns = [("id", "Id"), ("name", "Name"), ("state", "State"), ("capital_weight", ">Capital")]
-    print_table("Strategies", [*columns, ("model", "Model")], rows)
+    shown = [{**row, "capital_weight": f"{row['capital_weight']:.0%}"} for row in rows]
+    print_table("Strategies", [*columns, ("model", "Model")], shown)
 
 
 @app.command()

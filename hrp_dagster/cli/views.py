@@ -1,6 +1,6 @@
 """`hrp status | positions | trades | orders | nav`: what is stored, as tables or JSON."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from typing import Annotated
@@ -21,6 +21,7 @@ from hrp_dagster.cli.context import (
     money,
     out,
     parse_session,
+    print_facts,
     print_json,
     print_table,
 )
@@ -39,12 +40,17 @@ def status(as_json: JsonOption = False) -> None:
         print_json(current)
         return
     current["clock"] = None if current["clock"] is None else f"{current['clock']:%Y-%m-%d %H:%M} New York"
-    for name in ("newest", "orders"):
-        known = ((key, value) for key, value in current[name].items() if value is not None)
-        current[name] = ", ".join(f"{key} {value}" for key, value in known) or None
-    for label, value in current.items():
-        shown = "-" if value in (None, "") else str(value)
-        out.print(f"{label.replace('_', ' '):<18} {shown}", markup=False)
+    current["dry_run"] = "yes" if current["dry_run"] else "no"
+    current["orders"] = ", ".join(f"{count} {state}" for state, count in current["orders"].items())
+    current["newest"] = _newest_first(current["newest"])
+    if current["nav"] is not None:
+        current["nav"] = f"{money(current['nav'])} USD"
+    print_facts(
+        [
+            (label.replace("_", " "), "-" if value in (None, "") else str(value))
+            for label, value in current.items()
+        ]
+    )
 
 
 def positions(session: SessionOption = None, as_json: JsonOption = False) -> None:
@@ -74,7 +80,17 @@ def orders(session: SessionOption = None, as_json: JsonOption = False) -> None:
         frame = session_orders(journal, wanted) if wanted and planned else pd.DataFrame()
     finally:
         journal.close()
-    _show(_records(frame), as_json, _print_orders)
+    rows = _records(frame)
+    _show(rows, as_json, _print_orders)
+    if rows or as_json:
+        return
+    if not planned:
+        out.print("There is no plan yet." if wanted is None else f"{wanted} has no plan.")
+        return
+    out.print(f"The plan of {wanted} orders nothing: `hrp plan show --session {wanted}` says why.")
+    traded = [plan.session for plan in plans if plan.intents]
+    if traded:
+        out.print(f"The newest session with orders is {max(traded)} (--session {max(traded)}).")
 
 
 def nav(as_json: JsonOption = False) -> None:
@@ -189,6 +205,14 @@ def _print_orders(rows: Rows) -> None:
             ("status", "Status"),
         ],
         rows,
+    )
+
+
+def _newest_first(newest: Mapping[str, date | None]) -> str:
+    """Return assets by the session they end with, the newest first."""
+    ends = sorted({session for session in newest.values() if session is not None}, reverse=True)
+    return "\n".join(
+        f"{end}: {', '.join(asset for asset, session in newest.items() if session == end)}" for end in ends
     )
 
 

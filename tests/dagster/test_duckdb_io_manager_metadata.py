@@ -7,7 +7,13 @@ import numpy as np
 import pandas as pd
 
 from hrp_core.store.tables import FILLS, PREDICTIONS, PRICES
-from hrp_dagster.metadata import column_schema, definition_metadata, materialization_metadata, preview
+from hrp_dagster.metadata import (
+    column_schema,
+    definition_metadata,
+    materialization_metadata,
+    numbers,
+    preview,
+)
 
 
 def test_the_column_schema_says_what_the_declaration_says() -> None:
@@ -43,7 +49,7 @@ def test_a_preview_has_ten_rows_that_any_ui_can_show() -> None:
         "session": "2022-12-15",
         "rank": 1,
         "prediction": 0.5,
-        "price": "1.500000",
+        "price": "1.50",
         "executed_at": "2022-12-15 14:30:00+00:00",
         "in_universe": True,
     }
@@ -53,7 +59,38 @@ def test_a_preview_has_ten_rows_that_any_ui_can_show() -> None:
 def test_a_preview_of_a_declared_table_shows_its_types_even_without_rows() -> None:
     table = preview(pd.DataFrame(columns=list(PREDICTIONS.column_names)), PREDICTIONS)
     assert table.records == []
-    assert [column.type for column in table.schema.columns][:3] == ["DATE", "VARCHAR", "VARCHAR"]
+    assert {(column.name, column.type) for column in table.schema.columns} == {
+        (column.name, column.type.value) for column in PREDICTIONS.columns
+    }
+
+
+def test_a_preview_shows_first_what_a_person_reads() -> None:
+    frame = pd.DataFrame(
+        {
+            "session": [date(2022, 12, 15)],
+            "plan_id": ["sim-1"],
+            "allocations": ['{"HYP-2026-001": 9}'],
+            "symbol": ["KO"],
+            "price": [Decimal("127.270000")],
+            "commission": [Decimal("1.0035")],
+            "weight": [0.4831905307572169],
+        }
+    )
+    shown = preview(frame)
+    order = ["symbol", "price", "commission", "weight", "session", "plan_id", "allocations"]
+    assert [column.name for column in shown.schema.columns] == order
+    assert [*shown.records[0].data.items()][:4] == [
+        *(("symbol", "KO"), ("price", "127.27"), ("commission", "1.0035"), ("weight", 0.483191)),
+    ]
+
+
+def test_numbers_that_are_not_known_are_absent_and_the_others_are_short() -> None:
+    assert {
+        name: value.value for name, value in numbers(nav=99264.199, ic=-0.03012345, gap=None).items()
+    } == {
+        "nav": 99264.199,
+        "ic": -0.030123,
+    }
 
 
 def test_a_materialization_shows_rows_and_sessions() -> None:
