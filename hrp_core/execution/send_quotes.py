@@ -17,9 +17,9 @@ from hrp_core.portfolio.netting import INCREASE
 
 _log = logging.getLogger(__name__)
 
-MOST_QUOTED = 25
+MOST_QUOTED = 20
 """Names quoted of one basket, the largest orders first. Each quote is a message of the fifty a second that IB
-takes, orders included: five percent of a basket of 500, and more names than are held by default."""
+takes, orders included: four percent of a basket of 500, and as many names as are held by default."""
 
 _SECONDS = 2.0
 # The broker's "prior close" is that of D from the early trading of E on.

@@ -49,7 +49,9 @@ def test_halt_flatten_and_resume_end_flat_and_reconciled(desk: Desk) -> None:
     assert json.loads(hrp(desk, "reconcile", "--json"))["status"] == "reconciled"
     assert read_shares(desk) == {}
     hrp(desk, "resume", code=2)
-    assert "active again" in hrp(desk, "resume", "--reason", "calm")
+    resumed = hrp(desk, "resume", "--reason", "calm")
+    assert "active again" in resumed
+    assert "has no plan; predictions_job freezes one" in " ".join(resumed.split())
     assert desk.journal.latch().state is LatchState.ACTIVE
 
 
@@ -80,7 +82,10 @@ def test_plan_commands_show_change_and_decide(desk: Desk) -> None:
     assert [row["reasons"] for row in after["names"] if row["symbol"] == symbol] == [["drop_person"]]
     assert "decided again since" in hrp(desk, "plan", "approve", "--hash", plan["hash"][:12], code=3)
     assert max(map(len, hrp(desk, "plan", "diff").splitlines())) <= 80
-    hrp(desk, "plan", "approve", "--hash", after["hash"][:8])
+    follows = " ".join(hrp(desk, "plan", "approve", "--hash", after["hash"][:8]).split())
+    assert "live_trader_schedule is off: send plan" in follows
+    assert f"`hrp job run live-trader --session {FIRST}`" in follows
+    assert "what is not sent by Mon 2022-12-05 09:25 New York expires" in follows
     hrp(desk, "plan", "reject", "--reason", "no")
     with pytest.raises(RefusedError, match="is rejected, not approved"):
         desk.run("live_trader_job", FIRST)

@@ -112,7 +112,16 @@ def test_a_plan_is_sent_only_after_a_person_approved_it(paper: Paper) -> None:
 
 def test_paper_approves_itself_unless_a_person_is_asked_for(paper: Paper) -> None:
     automatic = Paper(paper.desk, paper.settings.model_copy(update={"paper_approval": "auto"}))
-    assert automatic.plan().frozen.status is PlanStatus.APPROVED
+    plan = automatic.plan().frozen
+    assert plan.status is PlanStatus.APPROVED
+    # What replaces a plan that a person rejected is for a person to approve.
+    now = paper.desk.settings.clock().now()
+    reject_plan(paper.desk.store, paper.journal, FIRST, seen=None, by="ann", reason="too much", now=now)
+    other = Paper(paper.desk, automatic.settings.model_copy(update={"max_positions": 3}))
+    again = other.plan().frozen
+    assert (again.sequence, again.status) == (plan.sequence + 1, PlanStatus.PROPOSED)
+    other.approve()
+    assert other.plan().frozen.status is PlanStatus.APPROVED
 
 
 def test_live_never_approves_itself(paper: Paper) -> None:

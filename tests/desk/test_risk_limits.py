@@ -1,13 +1,13 @@
 """The risk limits in the daily run: frozen with the plan, the latch set, the same in replay."""
 
-from datetime import date
+from datetime import date, datetime, time
 
 import pytest
 from desk import FIRST, Desk
 
-from hrp_core.calendar import nyse
-from hrp_core.errors import RefusedError
-from hrp_core.execution.planning import read_performance
+from hrp_core.calendar import NEW_YORK, nyse
+from hrp_core.errors import NotReadyError, RefusedError
+from hrp_core.execution.planning import read_performance, require_book
 from hrp_core.ledger.types import FrozenPlan, LatchState
 from hrp_core.replay import History, check_parity
 
@@ -74,14 +74,27 @@ def test_a_latch_of_a_person_is_never_loosened(desk: Desk) -> None:
     assert (desk.journal.latch().state, desk.journal.latch().by) == (LatchState.HALTED, "a person")
 
 
-def test_without_the_nav_of_the_session_nothing_is_bought(desk: Desk) -> None:
+def test_without_the_nav_of_the_session_nothing_is_planned_until_its_evening_is_over(desk: Desk) -> None:
+    def wait_for_book(session: date, clock: str) -> None:
+        now = datetime.combine(session, time.fromisoformat(clock), NEW_YORK)
+        require_book(desk.store, desk.journal, session, now)
+
     assert read_performance(desk.store, FIRST) is not None
+    wait_for_book(FIRST, "18:15")
     desk.evening(FIRST)
     assert plan_of(desk, FIRST).intents  # an account that never had a NAV
-    second = desk.next_day(FIRST)
-    third = nyse().next(second)
+    second, third = nyse().next(FIRST), nyse().next(nyse().next(FIRST))
+    # The first NAV is waited for as long as it takes: without any, no loss limit could be judged.
+    for clock in ("18:15", "20:01"):
+        with pytest.raises(NotReadyError, match=f"run book_job of {FIRST} first"):
+            wait_for_book(second, clock)
+    desk.next_day(FIRST)
     assert read_performance(desk.store, second) is not None
-    assert read_performance(desk.store, third) is None
+    wait_for_book(second, "18:15")
+    assert read_performance(desk.store, third) is None  # of which the rules make: nothing is bought
+    with pytest.raises(NotReadyError, match=f"run book_job of {second} first"):
+        wait_for_book(third, "20:00")
+    wait_for_book(third, "20:01")
 
 
 @pytest.mark.desk("planned")

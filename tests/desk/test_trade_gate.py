@@ -13,7 +13,7 @@ import pytest
 from desk import FIRST, Desk
 
 from hrp_core.calendar import nyse
-from hrp_core.errors import RefusedError
+from hrp_core.errors import NotReadyError, RefusedError
 from hrp_core.ledger.types import LatchState
 from hrp_core.models.registry import ModelRegistry
 from hrp_core.models.tracking import Tracking
@@ -249,10 +249,14 @@ def test_the_day_after_downtime_trades_once_the_book_was_reconciled(desk: Desk) 
         session = nyse().next(session)
         desk.at(session, "17:45")
         desk.run("market_data_job", session)
+    closed = nyse().previous(session)
+    with pytest.raises(NotReadyError, match=f"run book_job of {closed} first"):
+        desk.evening(session)
+    desk.run("book_job", closed, only=["fills", "positions", "nav"])
     with pytest.raises(RefusedError, match=r"blocked to plan .*reconciliation_missing"):
         desk.evening(session)
     assert desk.gateway.state().orders_received == before
-    desk.run("book_job", nyse().previous(session))
+    desk.run("book_job", closed, only=["reconciliation"])
     desk.run("live_trader_job", session)
     plan = desk.journal.latest_plan(session)
     assert plan is not None

@@ -275,9 +275,10 @@ above 0.
 
 - **Price collar.** The price that an order states, or without one the close that sizes it, may be at most so
   far from our last adjusted close: a limit price with a gap beyond the collar is not sent. The move of the
-  day itself is not limited: it is in the official close. Before sending, where the broker's own close or
-  quote is at hand, it is compared with the close that the plan was made from; that catches a split, a wrong
-  contract and a bad tick.
+  day itself is not limited: it is in the official close. Before sending, the 20 largest entries are quoted in
+  one request, and the broker's newest trade (in the evening) or its prior close (from the morning of E on) is
+  compared with the close that the plan was made from; that catches a split, a wrong contract and a bad tick.
+  A delayed quote counts; a name without one is compared with nothing.
 - **Turnover** is purchases and sales together, as in the table `nav`. Sales alone may exceed it; then nothing
   is bought. A book that holds nothing is being built and is not limited.
 - **Traded volume** is the mean value traded (close x volume) of the 20 sessions up to D; a session without
