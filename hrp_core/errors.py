@@ -33,6 +33,10 @@ class ModelError(HrpError):
     """A model cannot be trained, found, loaded or used as it is registered."""
 
 
+class NotPromotedError(ModelError):
+    """A model has no version under the alias that was asked for."""
+
+
 class NoPredecessorError(ModelError):
     """There is no good version to roll back to: trading must halt."""
 

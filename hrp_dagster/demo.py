@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 
+from hrp_core.alerts import FILE_NAME as ALERTS_FILE
 from hrp_core.calendar import NEW_YORK, nyse
 from hrp_core.errors import HrpError, RefusedError
 from hrp_core.ledger.journal import Journal
@@ -78,7 +79,7 @@ def demo_plan(settings: Settings, count: int) -> DemoPlan:
 
 
 def start_fresh(settings: Settings) -> None:
-    """Remove gateway, journal, database and models together, and what Dagster recorded of them.
+    """Remove gateway, journal, database, alerts and models together, and what Dagster recorded of them.
 
     Raises:
         RefusedError: the mode is not sim, or a gateway still runs here.
@@ -89,6 +90,9 @@ def start_fresh(settings: Settings) -> None:
     for path in (settings.journal_path, settings.database_path):
         for name in (path.name, f"{path.name}-wal", f"{path.name}-shm", f"{path.name}.wal"):
             path.with_name(name).unlink(missing_ok=True)
+    # What was told belongs to the sessions that are gone; the same days are played again.
+    for path in (settings.mode_dir / ALERTS_FILE, *settings.mode_dir.glob(f"{ALERTS_FILE}-*")):
+        path.unlink(missing_ok=True)
     (settings.home / "mlflow.db").unlink(missing_ok=True)
     shutil.rmtree(settings.home / "artifacts", ignore_errors=True)
     import dagster as dg

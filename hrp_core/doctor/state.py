@@ -1,15 +1,17 @@
-"""What the doctor asks of the stored state: database, journal, models, strategies, prices.
+"""What the doctor asks of the stored state: database, journal, models, strategies, prices; and of alerts.
 
 It reads. What is missing is not made, what is old is not brought up to date.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 
+from hrp_core.alerts import AlertSettings
 from hrp_core.calendar import nyse
 from hrp_core.doctor.report import Check, examine, failure, ok, skipped, warning
-from hrp_core.errors import BrokerError, ModelError, NotReadyError, SettingsError
+from hrp_core.errors import BrokerError, ModelError, NotPromotedError, NotReadyError, SettingsError
 from hrp_core.execution.config import BrokerConfig
 from hrp_core.features import FEATURES
 from hrp_core.ledger.journal import Journal
@@ -22,6 +24,7 @@ from hrp_core.store import Store, newest_session, status, table
 
 # A step of the day holds the database for a moment; whoever holds it longer is a notebook or a hung run.
 _DATABASE_PATIENCE = 3.0
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _RESTORE = "docs/operations/emergency.md, 'Restore a backup of the journal'"
 
 
@@ -41,6 +44,7 @@ def examine_state(settings: Settings) -> Iterator[Check]:
         yield skipped("prices", "the database cannot be read")
     else:
         yield examine("prices", lambda: _prices(settings))
+    yield examine("alerts configured", lambda: _alerts(settings), "correct HRP_ALERT_URLS")
 
 
 def _database(settings: Settings) -> Check:
@@ -151,28 +155,62 @@ def _models(settings: Settings) -> Check:
     if not (settings.home / "mlflow.db").exists():
         if not needed:
             return skipped("models", "there is no registry, and no deployed strategy needs a model")
-        return failure(
-            "models",
+        return _not_scoring(
+            settings,
             f"there is no registry at {tracking.uri}, and deployed strategies need {', '.join(needed)}",
             "hrp init; hrp model train NAME; hrp model promote NAME VERSION --reason WHY",
         )
     registry = ModelRegistry(tracking)
-    loaded = []
+    loaded, not_scoring = [], None
     for name in needed:
+        fix = f"hrp model list; hrp model train {name}; hrp model promote {name} VERSION --reason WHY"
         try:
             version = registry.resolve(name)
             registry.load(name, version)
+        except NotPromotedError as error:
+            not_scoring = not_scoring or _not_scoring(settings, str(error), fix)
+            continue
         except ModelError as error:
-            return failure(
-                "models",
-                str(error),
-                f"hrp model list; hrp model train {name}; hrp model promote {name} VERSION --reason WHY",
-            )
+            return failure("models", str(error), fix)
         loaded.append(f"{name} version {version}")
+    if not_scoring is not None:
+        return not_scoring
     if not loaded:
         count = len(registry.versions())
         return ok("models", f"the registry answers, {count} versions; no deployed strategy needs one")
     return ok("models", f"{', '.join(loaded)} in production, and loads")
+
+
+def _not_scoring(settings: Settings, found: str, fix: str) -> Check:
+    """A strategy whose model is not in production yet orders nothing: before real money that is a mistake."""
+    if settings.mode is Mode.SIM:
+        return warning("models", f"{found}; the strategies that need it are not scored yet", fix)
+    return failure("models", found, fix)
+
+
+def _alerts(settings: Settings) -> Check:
+    """Look at whom alerts go to. A channel is named by its scheme: the rest of its URL is a secret."""
+    name, stated = "alerts configured", AlertSettings.from_env()
+    schemes = [_SCHEME.match(url) for url in stated.channels()]
+    fix = (
+        "set HRP_ALERT_URLS, or RESEND_API_KEY and NOTIFICATION_EMAIL together (docs/settings.md, "
+        "docs/operations/trading-setup.md)"
+    )
+    unreadable = sum(scheme is None for scheme in schemes)
+    if unreadable:
+        found = f"{unreadable} of {len(schemes)} entries of HRP_ALERT_URLS have no scheme, like mailto://"
+        return warning(name, f"{found}: nobody is told through them", fix)
+    if bool(stated.resend_api_key.get_secret_value()) != bool(stated.email):
+        given = "NOTIFICATION_EMAIL" if stated.email else "RESEND_API_KEY"
+        return warning(name, f"{given} is set alone, and e-mail needs the other one too", fix)
+    if schemes:
+        names = ", ".join(scheme.group(1).lower() for scheme in schemes if scheme is not None)
+        return ok(name, f"{len(schemes)} channel{'s' * (len(schemes) > 1)}: {names}")
+    if settings.mode is Mode.SIM:
+        return ok(name, "no channel; in sim alerts are logged only")
+    return warning(
+        name, "no channel: a halt, a break or a failed job is only logged, and nobody is told", fix
+    )
 
 
 def _prices(settings: Settings) -> Check:

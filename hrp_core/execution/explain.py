@@ -5,12 +5,14 @@ computed again, and what cannot be followed is named.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import Any
 
 from hrp_core.errors import NotReadyError, RefusedError
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import BookedCross, Execution, FrozenPlan, Intent
+from hrp_core.portfolio.risk import BY_CODE, frozen_limits
 from hrp_core.store import Store, partition_versions, read_table, table
 
 
@@ -19,7 +21,7 @@ class Node:
     """One step of the way back.
 
     Attributes:
-        kind: fill, cross, order, intent, plan, target, signal, prediction, model, partition.
+        kind: fill, cross, order, intent, verdict, plan, target, signal, prediction, model, partition.
         name: what identifies it.
         details: what is known of it, as plain values.
         children: the steps it came from.
@@ -140,6 +142,7 @@ def _intent_node(store: Store, journal: Journal, intent: Intent, missing: list[s
             "allocations": dict(intent.allocations),
         },
         (
+            *_verdict_nodes(plan, intent),
             _plan_node(
                 store,
                 journal,
@@ -150,6 +153,34 @@ def _intent_node(store: Store, journal: Journal, intent: Intent, missing: list[s
             ),
         ),
     )
+
+
+def _verdict_nodes(plan: FrozenPlan, intent: Intent) -> tuple[Node, ...]:
+    """Return what the risk rules said between the targets of an order and its shares, as it was frozen.
+
+    Verdicts about the whole account are among them, with the limit that was in force for each.
+    """
+    stated: Any = plan.inputs.get("limits", {})
+    strategies: Any = plan.inputs.get("strategies", ())
+    own = {each["strategy_id"]: each.get("limits", {}) for each in strategies}
+    limits = frozen_limits(stated)
+    strategy_ids = {strategy_id for strategy_id, _ in intent.allocations}
+    nodes = []
+    for verdict in plan.verdicts:
+        strategy_id = str(verdict["strategy_id"])
+        if verdict["symbol"] not in ("", intent.contract.symbol) or strategy_id not in ("", *strategy_ids):
+            continue
+        rule = BY_CODE.get(str(verdict["rule"]))  # a plan of another release may name one that is gone
+        details = {
+            "action": verdict["action"],
+            "before": verdict["before"],
+            "after": verdict["after"],
+            "limit": "" if rule is None else rule.shown(replace(limits, **own.get(strategy_id, {}))),
+            "strategy_id": strategy_id,
+            "reason": verdict["reason"],
+        }
+        nodes.append(Node("verdict", str(verdict["rule"]), details))
+    return tuple(nodes)
 
 
 def _plan_node(

@@ -167,7 +167,15 @@ class Session:
         return {symbol: contract for symbol, contract in zip(wanted, found, strict=True) if contract}
 
     async def next_order_number(self) -> int:
-        """Return the next order number, past every one seen."""
+        """Return the next order number, past every one seen.
+
+        Raises:
+            NotSentError: the connection is not fit for an order.
+        """
+        try:
+            self._wire.check_healthy()
+        except BrokerError as error:
+            raise NotSentError(str(error)) from error
         return self._wire.next_id()
 
     async def place(self, request: OrderRequest) -> None:

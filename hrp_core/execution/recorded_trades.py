@@ -58,8 +58,8 @@ def record_trade(
         filled_price: USD a share.
         filled_quantity: shares; default: what the order says is filled, else the whole order.
         commission: USD; None = not known.
-        hypothesis_id: strategy whose part of the trade is meant, or whose the shares of a trade made elsewhere
-            become; default: the order's own, if it has one.
+        hypothesis_id: strategy whose part of the trade is meant, or to which the shares of a trade made
+            elsewhere go; default: the order's own, if it has one.
         strategies: returns the ids of the strategies that may be given a trade; asked only when one is named.
         actor: who records it.
         now: from the clock.
@@ -208,8 +208,8 @@ def _require_may_own(
     if strategy_id not in strategies:
         raise RefusedError(
             f"there is no strategy {strategy_id}; nothing was recorded. It can be given to "
-            f"{', '.join(sorted(strategies)) or 'none: no strategy is deployed'}, or to no strategy by leaving "
-            "hypothesis_id out"
+            f"{', '.join(sorted(strategies)) or 'none: no strategy is deployed'}, or to no strategy by "
+            "leaving hypothesis_id out"
         )
     symbol = item.contract.symbol
     holding = read_book(journal).strategies.get(strategy_id, {}).get(symbol)

@@ -43,9 +43,9 @@ def check(connection: sqlite3.Connection, used: OrderId, now: datetime) -> str:
         return ""
     reason = (
         f"client {used.client_id} has used order id {used.number} at the broker, and this journal sent none "
-        f"beyond {ids['explained']}: it is older than the account (a backup was put back), or another program "
-        "uses this client id. Nothing is sent. Compare the orders in TWS, bring what traded in with `hrp sync` "
-        "and `hrp reconcile`, then go on with `hrp resume --reason ...`"
+        f"beyond {ids['explained']}: it is older than the account (a backup was put back), or another "
+        "program uses this client id. Nothing is sent. Compare the orders in TWS, bring what traded in with "
+        "`hrp sync` and `hrp reconcile`, then go on with `hrp resume --reason ...`"
     )
     told = connection.execute(
         "SELECT max(id) AS id FROM order_ids WHERE client_id = ? AND source = 'unexplained' AND order_id = ?",

@@ -45,6 +45,12 @@ def active_versions(connection: DuckDBPyConnection, model_name: str) -> list[str
     return [str(version) for (version,) in rows]
 
 
+def was_deployed(connection: DuckDBPyConnection, model_name: str) -> bool:
+    """Return whether a version of a model was ever put into production, or in the shadow of it."""
+    found = connection.execute("SELECT 1 FROM model_deployments WHERE model_name = ? LIMIT 1", [model_name])
+    return found.fetchone() is not None
+
+
 def record_deployment(connection: DuckDBPyConnection, deployment: Deployment, *, now: datetime) -> None:
     """Make this the model's one active row and append the lineage event, in the caller's transaction."""
     row = connection.execute(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from hrp_core.errors import ModelError, NoPredecessorError
+from hrp_core.errors import ModelError, NoPredecessorError, NotPromotedError
 from hrp_core.models.deployments import PRODUCTION, Deployment, active_versions, record_deployment
 from hrp_core.models.drift import DriftReference
 from hrp_core.models.spec import ModelSpec, spec_from_model
@@ -87,15 +87,16 @@ class ModelRegistry:
         """Return the version that an alias points at now; pin it for the whole partition.
 
         Raises:
-            ModelError: there is no such model, or nothing has the alias.
+            NotPromotedError: (a ModelError) there is no such model, or nothing has the alias.
+            ModelError: the registry cannot be read.
         """
         found = self.versions(name)
         for version in found:
             if alias in version.aliases:
                 return version.version
         if not found:
-            raise ModelError(f"no model is called {name!r}; train it with `hrp model train`")
-        raise ModelError(
+            raise NotPromotedError(f"no model is called {name!r}; train it with `hrp model train`")
+        raise NotPromotedError(
             f"no version of {name} is {alias}; choose one of {', '.join(one.version for one in found)} with "
             f"`hrp model promote {name} VERSION --reason WHY`"
         )

@@ -13,10 +13,11 @@ from enum import StrEnum
 import pandas as pd
 
 from hrp_core.calendar import nyse
-from hrp_core.errors import HrpError, ModelError, NotReadyError
+from hrp_core.errors import HrpError, ModelError, NotPromotedError, NotReadyError
 from hrp_core.features import FEATURES, INPUT_FIELDS
 from hrp_core.market import Panel, adjusted_close, to_panel
 from hrp_core.models.dataset import available_features, build_training_set
+from hrp_core.models.deployments import was_deployed
 from hrp_core.models.drift import WINDOW
 from hrp_core.models.drift_checks import (
     MIN_PREDICTIONS,
@@ -147,6 +148,15 @@ def monitor_drift(
     for name in sorted(set(models)):
         try:
             version = registry.resolve(name)
+        except NotPromotedError as error:
+            # Without a first version nothing was ever scored, and nothing can have drifted. One that was in
+            # production and is not any more is an error.
+            with store.read() as connection:
+                lost = was_deployed(connection, name)
+            reports.append(
+                failed_report(session, name, "", str(error)) if lost else _not_scoring(session, name, error)
+            )
+            continue
         except ModelError as error:
             reports.append(failed_report(session, name, "", str(error)))
             continue
@@ -208,6 +218,13 @@ def _judge(store: Store, registry: ModelRegistry, name: str, version: str, sessi
     except HrpError as error:
         _log.warning("drift of %s version %s could not be checked: %s", name, version, error)
         return failed_report(session, name, version, str(error))
+
+
+def _not_scoring(session: date, name: str, error: NotPromotedError) -> DriftReport:
+    check = DriftCheck(
+        "prediction", "prediction", DriftStatus.INSUFFICIENT, details=f"not scoring yet: {error}"
+    )
+    return DriftReport(session, name, "", (check,))
 
 
 def _too_few(session: date, name: str, version: str, recent: int) -> DriftReport:

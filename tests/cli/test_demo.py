@@ -8,13 +8,17 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 from select import select
 
 import pytest
 from process_support import all_gone, descendants
 
-from hrp_core.settings import PROJECT_ROOT
+from hrp_core.alerts import FILE_NAME, AlertKind, AlertOutcome, Alerts
+from hrp_core.calendar import WallClock
+from hrp_core.settings import PROJECT_ROOT, Settings
+from hrp_dagster.demo import start_fresh
 
 pytestmark = pytest.mark.slow
 
@@ -175,3 +179,17 @@ def test_dev_serves_the_ui_and_leaves_no_process_behind(demo_home: Path, number:
         if process.poll() is None:
             process.terminate()
             process.communicate(timeout=60)
+
+
+def test_a_fresh_start_forgets_what_was_told_of_the_sessions_that_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dagster_home = tmp_path / "dagster"
+    dagster_home.mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(dagster_home))
+    settings = Settings(home=tmp_path / "home")
+    alerts = Alerts(settings.mode_dir / FILE_NAME, (), WallClock())
+    told = partial(alerts.notify, AlertKind.DRIFT, "ranker", "drift", next_step="look", key="drift")
+    assert (told(), told()) == (AlertOutcome.NO_CHANNEL, AlertOutcome.REPEATED)
+    start_fresh(settings)
+    assert told() is AlertOutcome.NO_CHANNEL

@@ -16,6 +16,7 @@ import pytest
 from ops_support import EVENING, Serve
 from typer.testing import CliRunner
 
+from hrp_core.alerts import AlertSettings
 from hrp_core.calendar import NEW_YORK
 from hrp_core.doctor import Check, Outcome, examine_broker, examine_machine, examine_state
 from hrp_core.doctor.machine import judge_packages
@@ -241,12 +242,53 @@ def test_strategies_missing_broken_or_idle_are_told(settings: Settings) -> None:
     assert state(settings)["strategies"].outcome is Outcome.WARNING
 
 
-def test_a_deployed_strategy_without_its_model_fails(settings: Settings) -> None:
+def test_a_strategy_without_its_model_is_not_scoring_in_sim_and_a_failure_with_a_real_account(
+    settings: Settings,
+) -> None:
     ranker = PROJECT_ROOT / "strategies" / "ranker.toml"
     (settings.strategies / "ranker.toml").write_text(ranker.read_text())
-    assert_failure(state(settings)["models"], "there is no registry", "hrp model train")
+    with_account = settings.model_copy(update={"mode": Mode.PAPER})
+    assert "there is no registry" in state(settings)["models"].found
+    assert_failure(state(with_account)["models"], "there is no registry", "hrp model train")
     Tracking(settings.home).set_up()
-    assert_failure(state(settings)["models"], "us_equity_ranker", "hrp model promote us_equity_ranker")
+    check = state(settings)["models"]
+    assert (check.outcome, "not scored yet" in check.found) == (Outcome.WARNING, True)
+    assert "hrp model promote us_equity_ranker" in check.fix
+    assert_failure(state(with_account)["models"], "us_equity_ranker", "hrp model promote us_equity_ranker")
+
+
+@pytest.mark.parametrize(
+    ("environment", "mode", "outcome", "found"),
+    [
+        ({}, Mode.SIM, Outcome.OK, "in sim alerts are logged only"),
+        ({}, Mode.PAPER, Outcome.WARNING, "nobody is told"),
+        ({}, Mode.LIVE, Outcome.WARNING, "nobody is told"),
+        ({"HRP_ALERT_URLS": "mailto://u:hush@a.b, slack://hush/b/c"}, Mode.LIVE, Outcome.OK, "mailto, slack"),
+        (
+            {"RESEND_API_KEY": "hush", "NOTIFICATION_EMAIL": "a@b.c"},
+            Mode.LIVE,
+            Outcome.OK,
+            "1 channel: resend",
+        ),
+        ({"RESEND_API_KEY": "hush"}, Mode.SIM, Outcome.WARNING, "RESEND_API_KEY is set alone"),
+        ({"HRP_ALERT_URLS": "hush"}, Mode.LIVE, Outcome.WARNING, "1 of 1 entries"),
+    ],
+)
+def test_who_is_told_is_named_by_scheme_and_nobody_is_a_warning(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    mode: Mode,
+    outcome: Outcome,
+    found: str,
+) -> None:
+    monkeypatch.setattr(AlertSettings, "from_env", lambda: AlertSettings())
+    for name in ("HRP_ALERT_URLS", "RESEND_API_KEY", "NOTIFICATION_EMAIL"):
+        monkeypatch.setenv(name, environment.get(name, ""))
+    check = state(settings.model_copy(update={"mode": mode}))["alerts configured"]
+    assert (check.outcome, found in check.found) == (outcome, True), check
+    assert "hush" not in check.found + check.fix
+    assert ("HRP_ALERT_URLS" in check.fix) == (outcome is Outcome.WARNING)
 
 
 def test_prices_that_stop_before_the_decision_session_are_counted(settings: Settings, serve: Serve) -> None:

@@ -80,6 +80,9 @@ def test_strategies_cross_and_sum_to_the_account_in_every_session(opposed: Desk)
     assert result.exit_code == 0, result.output
     tree = json.loads(result.stdout)
     assert tree["missing"] == []
+    shown = CliRunner().invoke(app, ["explain", executed.iloc[0]])
+    assert "verdict max_volume_pct" in shown.stdout  # the sample's limit, or that it has no volume
+    assert max(map(len, shown.stdout.splitlines())) <= 80
     rebuilt = CliRunner().invoke(app, ["db", "rebuild", "--json"])
     assert rebuilt.exit_code == 0, rebuilt.output
     keys = ["session", "exec_id", "strategy_id"]

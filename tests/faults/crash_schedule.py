@@ -80,7 +80,7 @@ def schedule_of(seed: int) -> Schedule:
     # The order has left and nobody has heard of it: here a list that leaves it out invites a second one.
     if first is not None and first[0] in ("after place", "before record") and draw.random() < 0.3:
         resume_faults = (HIDDEN,)
-    # An older journal under a broker that hides what it lacks: the order ids alone tell (docs/decisions/0005).
+    # An older journal, and a broker that hides what it lacks: only the order ids tell (docs/decisions/0005).
     if kind == RESTORED and draw.random() < 0.5:
         resume_faults = (HIDDEN,)
     return Schedule(seed, kind, (first, second), statement, tuple(faults), resume_faults, takeover)

@@ -55,7 +55,11 @@ class Rule:
     @property
     def default(self) -> str:
         """The default, in words."""
-        return ", ".join(_shown(name, getattr(PortfolioLimits(), name)) for name in self.limits) or "always"
+        return self.shown(PortfolioLimits())
+
+    def shown(self, limits: PortfolioLimits) -> str:
+        """Return what `limits` set it to, in words."""
+        return ", ".join(_shown(name, getattr(limits, name)) for name in self.limits) or "always"
 
 
 RULES: tuple[Rule, ...] = (

@@ -1,6 +1,6 @@
 """From a fill back to the model and the data, through a real journal and a real store."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from order_support import EVENING, BentBroker, D, E, at, manager, planned, sync
 from hrp_core.errors import RefusedError
 from hrp_core.execution.explain import Node, explain
 from hrp_core.ledger.journal import Journal
-from hrp_core.portfolio.types import Plan, Reason, TargetRow
+from hrp_core.portfolio.types import Plan, PortfolioLimits, Reason, RuleAction, TargetRow, Verdict
 from hrp_core.store import Sessions, Store, migrate, replace_slice, table
 
 STRATEGY = "HYP-2026-001"
@@ -48,15 +48,20 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def trade(journal: Journal, broker: BentBroker) -> str:
+def trade(
+    journal: Journal,
+    broker: BentBroker,
+    verdicts: tuple[Verdict, ...] = (),
+    inputs: dict[str, object] | None = None,
+) -> str:
     """Trade a planned order; return its intent id."""
     target = TargetRow(STRATEGY, "AAPL", 1.0, 0.25, Decimal("116.50"), 0.0, 0.1, 0, 10, Reason.SIGNAL)
     frozen = journal.freeze_plan(
-        Plan(D, E, Decimal(100_000), Decimal(100_000), (target,), (planned("AAPL", 10),)),
+        Plan(D, E, Decimal(100_000), Decimal(100_000), (target,), (planned("AAPL", 10),), verdicts=verdicts),
         mode="sim",
         account=broker.account,
         contracts=broker.qualify(["AAPL"]),
-        inputs={},
+        inputs=inputs or {},
         now=EVENING,
     )
     journal.approve(frozen.plan_id, by="ann", plan_hash=frozen.inputs_hash, now=EVENING)
@@ -96,6 +101,35 @@ def test_an_intent_and_an_order_reference_are_explained_as_well(
     intent_id = trade(journal, broker)
     (attempt,) = journal.attempts()
     assert explain(store, journal, intent_id) == explain(store, journal, attempt.order_ref)
+
+
+def test_what_the_risk_rules_said_stands_between_target_and_order(
+    store: Store, journal: Journal, broker: BentBroker
+) -> None:
+    own = "max_order_pct"
+    verdicts = (
+        Verdict("max_order_pct", "AAPL", STRATEGY, RuleAction.CLIP, 12, 10, "above what one order may be"),
+        Verdict("max_volume_pct", "", "", RuleAction.ALLOW, None, None, "the source has no volume"),
+        Verdict("max_order_pct", "KO", "", RuleAction.CLIP, 9, 1, "of another name"),
+    )
+    inputs = {
+        "limits": asdict(PortfolioLimits()),
+        "strategies": [{"strategy_id": STRATEGY, "limits": {own: 0.05}}],
+    }
+    intent_id = trade(journal, broker, verdicts, inputs)
+    found = explain(store, journal, intent_id).root.children[0]
+    assert [child.kind for child in found.children] == ["verdict", "verdict", "plan"]
+    clipped, allowed, _ = found.children
+    assert (clipped.name, allowed.name) == ("max_order_pct", "max_volume_pct")
+    assert dict(clipped.details) == {
+        "action": "clip",
+        "before": 12,
+        "after": 10,
+        "limit": "5%",
+        "strategy_id": STRATEGY,
+        "reason": "above what one order may be",
+    }
+    assert allowed.details["limit"] == "5%"
 
 
 def test_what_cannot_be_followed_is_named(tmp_path: Path, journal: Journal, broker: BentBroker) -> None:

@@ -200,7 +200,7 @@ def test_an_older_journal_sends_nothing_although_the_broker_hides_its_orders(
     broker.connect()
     broker.bend = lambda seen: replace(seen, open_orders=())
     for _ in range(2):
-        with pytest.raises(ReconciliationBreakError, match="used order id 2 .* sent none beyond 0"):
+        with pytest.raises(ReconciliationBreakError, match=r"used order id 2 .* sent none beyond 0"):
             manager(broker, older).submit_plan(frozen.plan_id)
     assert broker.orders_received == 2
     assert (older.latch().state, older.latch().by) == (LatchState.HALTED, "order ids")

@@ -4,6 +4,8 @@ import pandas as pd
 import pytest
 from models_support import NOW, SESSIONS
 
+from hrp_core.execution.notices import drift_notices
+from hrp_core.models.deployments import Deployment, record_deployment
 from hrp_core.models.registry import ModelRegistry
 from hrp_core.models.service import MonitorStatus, monitor_drift, monitor_rows
 from hrp_core.store import Sessions, Store, replace_slice, table
@@ -17,6 +19,20 @@ def put(store: Store, name: str, frame: pd.DataFrame) -> None:
     with store.write() as connection:
         days = Sessions(sorted(frame["session"].unique()))
         replace_slice(connection, declared, whole, days, "test", None, NOW)
+
+
+def test_a_model_that_was_never_in_production_is_not_scoring_yet_and_a_lost_one_is_an_error(
+    registry: ModelRegistry, store: Store
+) -> None:
+    result = monitor_drift(store, registry, ["alpha"], LAST, now=NOW)
+    [row] = monitor_rows(result, NOW).to_dict("records")
+    assert (result.status, row["status"]) == (MonitorStatus.INSUFFICIENT, "insufficient")
+    assert "not scoring yet: no version of alpha is production" in row["details"]
+    assert drift_notices(store) == []
+    with store.write() as connection:
+        deployment = Deployment("alpha", "9", previous_version=None, actor="test", reason="once")
+        record_deployment(connection, deployment, now=NOW)
+    assert monitor_drift(store, registry, ["alpha"], LAST, now=NOW).status is MonitorStatus.ERROR
 
 
 @pytest.mark.parametrize(("age", "rows"), [(0, 9), (7, 20)])
