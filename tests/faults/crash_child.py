@@ -134,9 +134,9 @@ class KilledJournal(Journal):
         self._kill.reach("after epoch")
         return epoch
 
-    def claim(self, *arguments: Any) -> Attempt:
+    def claim(self, *arguments: Any, **more: Any) -> Attempt:
         self._kill.reach("before claim")
-        attempt = super().claim(*arguments)
+        attempt = super().claim(*arguments, **more)
         self._kill.reach("after claim")
         return attempt
 

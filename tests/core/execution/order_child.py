@@ -66,10 +66,10 @@ class EndingJournal(Journal):
         self._claims = 0
         self._acknowledged: set[str] = set()
 
-    def claim(self, *arguments: Any) -> Attempt:
+    def claim(self, *arguments: Any, **more: Any) -> Attempt:
         self._claims += 1
         self._reach("claim", self._claims)
-        attempt = super().claim(*arguments)
+        attempt = super().claim(*arguments, **more)
         self._reach("claimed", self._claims)
         return attempt
 
