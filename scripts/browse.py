@@ -170,8 +170,9 @@ def launch(page: Browser, desk: Desk, job: str, session: date) -> None:
     page.click_until("Materialize all…", "Partition selection")
     page.fill("ex:", str(session))
     page.wait_for("1 partition")
-    page.click("Launch 1 run")
-    told = re.search(r"launched run (\w+)", page.wait_for("Launched run"), re.IGNORECASE)
+    # A warning that arrives late moves the button from under the mouse.
+    page.click_until("Launch 1 run", "Launched run")
+    told = re.search(r"launched run (\w+)", page.text(), re.IGNORECASE)
     assert told is not None
     page.goto(f"{desk.url}/runs")
     page.click_until(told[1], "View tags and config")
