@@ -19,7 +19,7 @@ export IMPORT_LINTER_CACHE_DIR := $(VENV)/.import_linter_cache
 WORKERS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-ib-async test-fast faults lint format types definitions bench lock sample clean
+.PHONY: help setup demo dev test test-ib-async test-fast browse faults lint format types definitions bench lock sample clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ test-fast: $(STAMP) ## Run the tests that start no Dagster process.
 
 bench: $(STAMP) ## Measure what is claimed about speed and memory.
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+browse: $(STAMP) ## Click through the web UI with headless Chromium; renews docs/images.
+	@$(BIN)/python scripts/browse.py $(ARGS)
 
 faults: $(STAMP) ## Kill the order sender a thousand times (N=...) and judge the account.
 	@PYTHONPATH="$(ROOT)/tests/faults" $(BIN)/python tests/faults/crash_matrix.py --workers 3 \

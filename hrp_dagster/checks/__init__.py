@@ -13,7 +13,7 @@ import pandas as pd
 
 from hrp_core.checks import CLAIMS, Checked, CheckLimits, Claim, Severity, refuse_blocking, run_checks
 from hrp_core.store import Store
-from hrp_dagster.metadata import preview
+from hrp_dagster.metadata import numbers, preview
 from hrp_dagster.partitions import session_partitions
 from hrp_dagster.resources.platform import Platform
 
@@ -69,12 +69,11 @@ def _result(item: Checked, limits: CheckLimits) -> dg.AssetCheckResult:
     shown = failed or item.findings
     day, finding = max(shown.items(), key=lambda each: each[0])
     metadata: dict[str, dg.MetadataValue] = {
+        **numbers(value=finding.value),
         "threshold": dg.MetadataValue.text(claim.threshold(limits)),
         "observed": dg.MetadataValue.text(finding.observed),
         "session": dg.MetadataValue.text(str(day)),
     }
-    if finding.value is not None:
-        metadata["value"] = dg.MetadataValue.float(finding.value)
     if len(item.findings) > 1:
         metadata["sessions"] = dg.MetadataValue.int(len(item.findings))
         metadata["sessions_failed"] = dg.MetadataValue.int(len(failed))
