@@ -65,5 +65,9 @@ class RefusedError(HrpError):
     exit_code = 3
 
 
+class NoGoError(RefusedError):
+    """The trade gate says no to a plan; the verdict, which is told by itself, has the reasons."""
+
+
 class ReconciliationBreakError(RefusedError):
     """Ledger and broker disagree; nothing may be sent until a person or a rule has explained why."""

@@ -15,7 +15,7 @@ from duckdb import DuckDBPyConnection
 
 from hrp_core.calendar import NEW_YORK, nyse, require_decision_session
 from hrp_core.checks import blocking_claims
-from hrp_core.errors import HrpError, RefusedError
+from hrp_core.errors import HrpError, NoGoError, RefusedError
 from hrp_core.execution.bookkeeping import Connect
 from hrp_core.execution.gate import (
     JUDGED_ASSETS,
@@ -327,8 +327,9 @@ def require_permission(
     """Return what the stored verdict lets be sent of `plan`, read together with the contents it judged.
 
     Raises:
-        RefusedError: there is no verdict, it says no, it is of another plan, mode, account or other contents,
-            or it has expired. Nothing was sent.
+        NoGoError: the verdict is no. Nothing was sent.
+        RefusedError: there is no verdict, it is of another plan, mode, account or other contents, or it has
+            expired. Nothing was sent.
     """
     with store.read() as connection:
         row = None
@@ -352,7 +353,7 @@ def require_permission(
     why = "; ".join(f"{reason.code} ({reason.message})" for reason in told)
     verdict = Verdict(verdict)
     if verdict not in (Verdict.GO, Verdict.REDUCE_ONLY):
-        raise RefusedError(
+        raise NoGoError(
             f"the trade gate says {verdict.value} to plan {plan.plan_id}: {why}. Nothing was sent"
         )
     if (plan_id, plan_hash) != (plan.plan_id, plan.inputs_hash):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from hrp_core.alerts import AlertKind, Alerts
-from hrp_core.errors import NotReadyError
+from hrp_core.errors import NoGoError, NotReadyError
 from hrp_core.execution.notices import journal_notices, store_notices
 from hrp_core.ledger.journal import Journal
 from hrp_core.timetable import TRADER
@@ -55,7 +55,9 @@ def desk_alerts_sensor(platform: dg.ResourceParam[Platform]) -> dg.SkipReason:
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="A job failed, whoever started it from Dagster.",
 )
-def job_failure_sensor(context: dg.RunFailureSensorContext, platform: dg.ResourceParam[Platform]) -> None:
+def job_failure_sensor(
+    context: dg.RunFailureSensorContext, platform: dg.ResourceParam[Platform]
+) -> dg.SkipReason | None:
     """Tell of the failure once a job and session and day, with the error's own next step."""
     run = context.dagster_run
     session = run.tags.get("dagster/partition") or run.tags.get(SESSION_TAG)
@@ -64,7 +66,10 @@ def job_failure_sensor(context: dg.RunFailureSensorContext, platform: dg.Resourc
         error = event.step_failure_data.error
         if error is not None:
             # The step's own exception is the cause; the outer one only says that a step failed.
-            message = (error.cause or error).message
+            cause = error.cause or error
+            if cause.cls_name == NoGoError.__name__:
+                return dg.SkipReason("desk_alerts_sensor tells of the gate that said no, with its reasons")
+            message = cause.message
     Alerts.from_settings(platform.settings()).notify(
         AlertKind.ORDER_ERROR if run.job_name == TRADER else AlertKind.JOB_FAILURE,
         f"{run.job_name} failed" + (f" for {session}" if session else ""),
@@ -72,6 +77,7 @@ def job_failure_sensor(context: dg.RunFailureSensorContext, platform: dg.Resourc
         next_step=f"the message says it; the log is in Dagster under run {run.run_id[:8]}",
         key=f"failed:{run.job_name}:{session}",
     )
+    return None
 
 
 @dg.sensor(

@@ -287,6 +287,12 @@ def approved(when: datetime) -> DeskState:
         ("preflight_job", at(FRI, "14:00"), EMPTY, "preflight_job:2022-12-02:14:00:1"),
         ("preflight_job", at(FRI, "14:29"), EMPTY, "preflight_job:2022-12-02:14:00:1"),
         ("training_job", at("2022-12-03", "10:00"), EMPTY, "training_job:2022-12-03:10:00:1"),
+        (
+            "training_job",
+            at("2022-12-03", "10:01"),
+            DeskState(asked=frozenset({"training_job:2022-12-03:10:00:1"})),
+            "attempt 1 of training_job of 2022-12-03 was made; there is no other one",
+        ),
         ("training_job", at(FRI, "10:00"), EMPTY, "runs on Saturdays; 2022-12-02 is a Friday"),
         ("cleanup_job", at("2022-12-04", "04:10"), EMPTY, "cleanup_job:2022-12-04:04:10:1"),
         # nothing is set up

@@ -112,6 +112,27 @@ def test_on_a_simulated_holiday_every_schedule_says_so(
     assert "runs on Saturdays" in reasons["training_schedule"]
 
 
+def test_on_a_saturday_training_is_asked_for_once(settings: Settings, instance: dg.DagsterInstance) -> None:
+    migrate(Store(settings.database_path))
+    set_clock(settings, "2022-12-03T10:00")
+    schedule = build_defs(settings).get_repository_def().get_schedule_def("training_schedule")
+
+    def tick() -> tuple[list[dg.RunRequest], str | None]:
+        with dg.build_schedule_context(
+            instance=instance,
+            scheduled_execution_time=datetime(2022, 12, 3, 10, tzinfo=NEW_YORK),
+            resources=platform(settings),
+        ) as context:
+            data = schedule.evaluate_tick(context)
+        return list(data.run_requests or ()), data.skip_message
+
+    [request], _ = tick()
+    assert (request.run_key, request.partition_key) == ("training_job:2022-12-03:10:00:1", None)
+    # Whatever came of it: a run that carries the tags has been made.
+    some_job.execute_in_process(instance=instance, tags=request.tags)
+    assert tick() == ([], "attempt 1 of training_job of 2022-12-03 was made; there is no other one")
+
+
 def test_a_broken_database_fails_the_tick_instead_of_looking_calm(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:

@@ -3,14 +3,16 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from shutil import copytree
 
+import dagster as dg
 import pytest
 from desk import FIRST, Desk
+from ticks import Floor, floor
 
 from hrp_core.calendar import nyse
 from hrp_core.errors import NotReadyError, RefusedError
@@ -19,6 +21,8 @@ from hrp_core.models.registry import ModelRegistry
 from hrp_core.models.tracking import Tracking
 from hrp_core.store import read_table, table
 from hrp_dagster.runs import run_job
+from hrp_dagster.sensors.alerts import job_failure_sensor
+from hrp_dagster.state import TRADER_SCHEDULE
 
 MODEL = "us_equity_ranker"
 
@@ -234,11 +238,60 @@ def test_a_verdict_is_good_for_one_plan_its_contents_and_half_an_hour(planned: D
     assert planned.gateway.state().orders_received == 0
 
 
-def test_mended_the_same_desk_sends_its_plan(planned: Desk) -> None:
-    planned.run("live_trader_job", FIRST)
+def test_two_ticks_of_the_trader_without_a_go_are_one_alert_and_mended_the_next_one_sends(
+    planned: Desk,
+) -> None:
+    def told() -> list[str]:
+        path = planned.settings.mode_dir / "alerts.sqlite"
+        if not path.exists():
+            return []
+        with closing(sqlite3.connect(path)) as alerts:
+            return [kind for (kind,) in alerts.execute("SELECT kind FROM alerts ORDER BY kind")]
+
+    def tick(ticking: Floor) -> None:
+        """Move on to the next try of the trader and hand over the failures as the daemon does."""
+        planned.gateway.advance(planned.gateway.state().now + timedelta(minutes=10))
+        known = {run.run_id for run in failed_runs(ticking.instance)}
+        ticking.tick(planned.gateway.state().now, only=(TRADER_SCHEDULE, "desk_alerts_sensor"))
+        for run in failed_runs(ticking.instance):
+            if run.run_id not in known:
+                tell_failure(ticking, run)
+
+    before = told()
+    with floor(planned) as ticking:
+        with BREAKS["check_failed"][1](planned):
+            for _ in range(2):
+                tick(ticking)
+        assert [job for _, job, _ in ticking.launched] == ["live_trader_job"] * 2
+        assert len(ticking.failed) == 2
+        assert planned.gateway.state().orders_received == 0
+        after = told()
+        assert sorted([*before, "no-go verdict"]) == after
+        tick(ticking)
     plan = planned.journal.latest_plan(FIRST)
     assert plan is not None
     assert planned.gateway.state().orders_received == len(plan.intents) > 5
+    assert told() == after
+
+
+def failed_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    return list(instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])))
+
+
+def tell_failure(ticking: Floor, run: dg.DagsterRun) -> None:
+    found = ticking.instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    [record] = found.records
+    event = record.event_log_entry.dagster_event
+    assert event is not None
+    context = dg.build_run_status_sensor_context(
+        sensor_name=job_failure_sensor.name,
+        dagster_event=event,
+        dagster_instance=ticking.instance,
+        dagster_run=run,
+        partition_key=None,
+        resources=dict(ticking.resources),
+    ).for_run_failure()
+    job_failure_sensor(context)
 
 
 @pytest.mark.desk("sent")

@@ -1,6 +1,6 @@
 """Ticks of the real schedules and sensors, launched in this process as the daemon would launch them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -43,14 +43,17 @@ class Floor:
     cursors: dict[str, str | None] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
 
-    def tick(self, now: datetime, *, everything: bool = True) -> None:
+    def tick(self, now: datetime, *, everything: bool = True, only: Collection[str] = ()) -> None:
         """Evaluate what ticks at `now`, in the order of the day, and run what is asked for.
 
         Args:
             now: the simulated time; in sim each schedule ticks every minute.
             everything: else only what has a slot at this minute, and the sensor of missed sessions.
+            only: names of the schedules and sensors; empty for those that `everything` says.
         """
         for schedule in sorted(self.repository.schedule_defs, key=_place):
+            if only and schedule.name not in only:
+                continue
             if not everything and not _is_due(schedule.job_name, now):
                 continue
             context = dg.build_schedule_context(
@@ -65,6 +68,8 @@ class Floor:
                 data = schedule.evaluate_tick(context)
             self._launch(now, schedule.name, schedule.job_name, data.run_requests, data.skip_message)
         for sensor in self.repository.sensor_defs:
+            if only and sensor.name not in only:
+                continue
             if sensor.name in EVENT_SENSORS or not (everything or sensor.name == CATCH_UP_SENSOR):
                 continue
             with dg.build_sensor_context(
