@@ -24,8 +24,8 @@ state = "deployed"
 [parameters]
 top_pct = 0.25
 """
-# What rose most and what rose most lately: they want other names, and swap some from day to day.
-MODELS = {"T-SLOW": "momentum_12_1", "T-FAST": "ret_5"}
+# What rose most in a week and in a day: they want other names, and swap some from day to day.
+MODELS = {"T-SLOW": "ret_5", "T-FAST": "ret_1"}
 
 
 @pytest.fixture
