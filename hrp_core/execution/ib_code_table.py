@@ -1,6 +1,7 @@
 """The message codes of TWS and IB Gateway as data: what each one says, means for an order, and asks of us.
 
 What belongs here: rows, grouped into families that ask for the same reaction. No logic; `ib_codes` reads it.
+Past 400 lines because it is one list.
 Sources: IB's public message code list, and what traders of open-source systems met beyond it.
 """
 

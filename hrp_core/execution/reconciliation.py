@@ -11,11 +11,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 
-import pandas as pd
-
 from hrp_core.calendar import Calendar, nyse
 from hrp_core.errors import NotReadyError
-from hrp_core.execution.bookkeeping import Connect
 from hrp_core.execution.broker import Broker
 from hrp_core.execution.dividends import ExpectedDividend, expected_dividends, matching_dividends
 from hrp_core.execution.reconcile import broker_shares
@@ -35,7 +32,6 @@ from hrp_core.ledger.types import (
     OrderStatus,
 )
 from hrp_core.money import to_money
-from hrp_core.settings import Settings
 from hrp_core.store import EventType, Store, append_event, read_table, table
 
 SUSPENSE_FLOOR = Decimal(5)
@@ -224,82 +220,6 @@ def run_reconciliation(
     _close_latch(journal, result, suspense_limit(seen.snapshot.values.net_liquidation), now)
     _append(store, result, run_id)
     return result
-
-
-@dataclass(frozen=True, slots=True)
-class SessionReconciliation:
-    """The newest run of a session.
-
-    Attributes:
-        status: of the run; `not_run` when there was none.
-        rows: rows of the `reconciliation` table, one a break.
-    """
-
-    status: str
-    rows: pd.DataFrame
-
-
-def session_reconciliation(
-    settings: Settings,
-    store: Store,
-    journal: Journal,
-    connect: Connect,
-    session: date,
-    now: datetime,
-    *,
-    run_id: str,
-) -> SessionReconciliation:
-    """Compare ledger and broker where `session` is the book session; else return what its last run found.
-
-    Args:
-        settings: names the mode and what to do about orders placed elsewhere.
-        store: runs are appended to it and read from it.
-        journal: the order journal.
-        connect: opens a connection to the broker.
-        session: decision session D, whose orders execute in the session after it.
-        now: from the clock.
-        run_id: who runs it.
-
-    Raises:
-        IncompleteSnapshotError, RefusedError, BrokerConnectionError: as `run_reconciliation`.
-        NotReadyError: the journal was never bound to an account.
-    """
-    calendar = nyse()
-    if session == calendar.book_session(now):
-        with connect() as broker:
-            run_reconciliation(
-                store,
-                journal,
-                broker,
-                now,
-                mode=settings.mode.value,
-                run_id=run_id,
-                external=ExternalPolicy(settings.external_orders),
-            )
-    mode, account = journal.binding()
-    valued = calendar.next(session)
-    with store.read() as connection:
-        newest = connection.execute(
-            "SELECT reconciliation_id, status, details FROM reconciliation_runs WHERE session = ? AND "
-            "mode = ? AND account = ? ORDER BY taken_at DESC, reconciliation_id DESC LIMIT 1",
-            [valued, mode, account],
-        ).fetchone()
-    reconciliation_id, status, details = newest or ("", "not_run", "[]")
-    rows = [
-        {
-            "session": session,
-            "valuation_session": valued,
-            "number": number,
-            "reconciliation_id": reconciliation_id,
-            **{name: item[name] for name in ("kind", "cause", "symbol", "message")},
-            "mode": mode,
-            "account": account,
-        }
-        for number, item in enumerate(json.loads(details), start=1)
-    ]
-    return SessionReconciliation(
-        status, pd.DataFrame(rows, columns=list(table("reconciliation").column_names))
-    )
 
 
 def known_splits(store: Store, since: date | None, through: date) -> dict[str, Decimal]:

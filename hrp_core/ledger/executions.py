@@ -9,8 +9,8 @@ from datetime import datetime
 
 from hrp_core.calendar import NEW_YORK
 from hrp_core.ledger.attempts import add_evidence
+from hrp_core.ledger.contracts import contract_of, contract_values
 from hrp_core.ledger.database import moment_text, optional_money, parse_moment
-from hrp_core.ledger.plans import contract_of, contract_values
 from hrp_core.ledger.types import Evidence, Execution, Source
 from hrp_core.money import from_units, to_units
 from hrp_core.portfolio.types import OrderSide

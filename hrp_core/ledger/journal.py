@@ -2,6 +2,7 @@
 
 What belongs here: the public face, one transaction a call. It is written before anything is sent, and
 everything else (the book, the tables of the store) is a projection of it. It never talks to a broker.
+Past 400 lines because it is one face, and most of it says what each call promises.
 """
 
 import json

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from hrp_core.errors import JournalError, RefusedError
+from hrp_core.ledger.contracts import contract_of, contract_values
 from hrp_core.ledger.database import (
     canonical_json,
     moment_text,
@@ -321,28 +322,6 @@ def _intent_of(row: sqlite3.Row, attempts: Sequence[sqlite3.Row]) -> Intent:
         status=status,
         filled=filled,
         reason=attempts[-1]["reason"] if attempts and status is not OrderStatus.EXPIRED else row["reason"],
-    )
-
-
-def contract_of(row: sqlite3.Row) -> Contract:
-    """Return the contract columns of a row of `intents` or `executions`."""
-    return Contract(
-        symbol=row["symbol"],
-        con_id=row["con_id"],
-        primary_exchange=row["primary_exchange"],
-        currency=row["currency"],
-        min_tick=Decimal(row["min_tick"]),
-    )
-
-
-def contract_values(contract: Contract) -> Sequence[str | int]:
-    """Return the contract columns: symbol, con_id, primary_exchange, currency, min_tick."""
-    return (
-        contract.symbol,
-        contract.con_id,
-        contract.primary_exchange,
-        contract.currency,
-        str(contract.min_tick),
     )
 
 

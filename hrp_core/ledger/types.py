@@ -1,7 +1,7 @@
 """Rows of the order journal as frozen values, and the typed refusals of a claim.
 
 What belongs here: what the journal stores and hands out. Moments are timezone-aware; prices and cash are
-Decimals in USD; sessions are dates.
+Decimals in USD; sessions are dates. Past 400 lines because the rows refer to one another.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """The frozen values that travel between research, planning, the ledger and execution.
 
 What belongs here: dataclasses without behaviour beyond validation. Arrays are aligned with the `symbols` of
-the value they stand in, and symbols are always sorted.
+the value they stand in, and symbols are always sorted. Past 400 lines: most of it says what a field means.
 """
 
 from collections.abc import Mapping

@@ -10,7 +10,7 @@ from hrp_core.execution.book_fills import reconciled_fills
 from hrp_core.execution.bookkeeping import past_navs, session_nav, session_positions
 from hrp_core.execution.config import ClientRole
 from hrp_core.execution.projections import project_book
-from hrp_core.execution.reconciliation import session_reconciliation
+from hrp_core.execution.session_reconciliation import session_reconciliation
 from hrp_dagster.assets.session_asset import requested_session, session_asset
 from hrp_dagster.metadata import numbers
 from hrp_dagster.plots import embedded, nav_plot

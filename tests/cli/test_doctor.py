@@ -1,4 +1,7 @@
-"""`hrp doctor`: each failure is seeded for real, and the judgement names cause and fix."""
+"""`hrp doctor`: each failure is seeded for real, and the judgement names cause and fix.
+
+Past 400 lines: one list of failures.
+"""
 
 import json
 import os

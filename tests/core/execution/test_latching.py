@@ -1,4 +1,7 @@
-"""Halting, reducing, resuming and flattening: what is sent, what is cancelled, what is said."""
+"""Halting, reducing, resuming and flattening: what is sent, what is cancelled, what is said.
+
+Past 400 lines: one desk in every state that a person may meet it in.
+"""
 
 import os
 import signal

@@ -1,3 +1,8 @@
+"""What `decide` makes of signals, holdings and limits, by example.
+
+Past 400 lines: one function, and every reason that it can give.
+"""
+
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
