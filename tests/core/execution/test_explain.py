@@ -56,8 +56,9 @@ def trade(
 ) -> str:
     """Trade a planned order; return its intent id."""
     target = TargetRow(STRATEGY, "AAPL", 1.0, 0.25, Decimal("116.50"), 0.0, 0.1, 0, 10, Reason.SIGNAL)
+    order = replace(planned("AAPL", 10), reference_price=Decimal("116.50"))
     frozen = journal.freeze_plan(
-        Plan(D, E, Decimal(100_000), Decimal(100_000), (target,), (planned("AAPL", 10),), verdicts=verdicts),
+        Plan(D, E, Decimal(100_000), Decimal(100_000), (target,), (order,), verdicts=verdicts),
         mode="sim",
         account=broker.account,
         contracts=broker.qualify(["AAPL"]),
