@@ -171,6 +171,9 @@ class Settings(BaseSettings):
         default="ib_insync", description="Client library of Interactive Brokers' protocol; ib_async: extra."
     )
 
+    mlflow_ui: str | None = Field(
+        default=None, description="Address of a running MLflow UI, such as http://127.0.0.1:5000, for links."
+    )
     run_history_days: int = Field(
         default=90, gt=0, description="Days that Dagster keeps finished runs; runs that send orders stay."
     )
@@ -193,6 +196,14 @@ class Settings(BaseSettings):
             return None
         value = value.expanduser()
         return value if value.is_absolute() else (PROJECT_ROOT / value)
+
+    @field_validator("mlflow_ui")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        """Take the address of a web page, without the slash at its end."""
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError(f"HRP_MLFLOW_UI must be an address such as http://127.0.0.1:5000, not {value!r}")
+        return value and value.rstrip("/")
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -28,18 +28,15 @@ from hrp_core.execution.send_checks import (
 from hrp_core.execution.send_quotes import entry_quotes
 from hrp_core.execution.send_window import SendAt, SendWindow, send_window
 from hrp_core.execution.sender import Sender, Sending
+from hrp_core.execution.single_order import MANUAL, freeze_order
 from hrp_core.execution.submit_report import SubmitReport, report_of
 from hrp_core.execution.sync import SyncReport, sync_broker
-from hrp_core.ledger.book import read_book
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import ExternalPolicy, FrozenPlan, Intent, OrderStatus, PlanStatus
 from hrp_core.money import to_average
-from hrp_core.portfolio.types import OrderType
+from hrp_core.portfolio.types import OrderType, PortfolioLimits
 
 _log = logging.getLogger(__name__)
-
-MANUAL = "MANUAL"
-"""Strategy id of an order that belongs to no strategy."""
 
 
 class OrderManager:
@@ -58,6 +55,7 @@ class OrderManager:
         dry_run: check and record everything, send nothing.
         external: what to do about orders placed elsewhere.
         send_at: when sending may begin.
+        limits: of single orders (`limits_from_settings` gives those of the settings); a plan brings its own.
         monotonic: measures the waits, seconds.
     """
 
@@ -74,6 +72,7 @@ class OrderManager:
         dry_run: bool = False,
         external: ExternalPolicy = ExternalPolicy.HALT,
         send_at: SendAt = SendAt.EVENING,
+        limits: PortfolioLimits | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._broker = broker
@@ -84,6 +83,7 @@ class OrderManager:
         self._dry_run = dry_run
         self._external = external
         self._send_at = send_at
+        self._limits = limits or PortfolioLimits()
         self._orders: dict[str, tuple[Order, str]] = {}
         self._sender = Sender(
             broker,
@@ -219,11 +219,16 @@ class OrderManager:
     def submit_order(self, order: Order) -> Order:
         """Send one order, through a manual plan of its own; `order` is brought up to date and returned.
 
+        One that adds exposure passes the limits of a plan's entry (collar, one order, one name, restricted),
+        measured by the broker's price and net liquidation value. Beyond them it is EXPIRED, its `reason`
+        names the rule, and nothing was sent. Exits pass.
+
         Raises:
             BrokerNotConnectedError: (a ValueError) "Broker not connected".
-            RefusedError: the broker does not know the symbol, the order was submitted before, or as for
-                `submit_plan`; an order refused is EXPIRED. In live mode a person must approve a plan first,
-                so a single order is always refused.
+            RefusedError: the broker does not know the symbol, or gives no price or equity to judge the order
+                by; the order was submitted before; or as for `submit_plan`, which leaves it EXPIRED. In live
+                mode a person must approve a plan first, so a single order is always refused.
+            IncompleteSnapshotError, ReconciliationBreakError: as for `submit_plan`.
         """
         self._require_connected()
         if order.order_id in self._orders or order.status is not OrderStatus.PENDING:
@@ -292,30 +297,20 @@ class OrderManager:
         contract = self._broker.qualify([order.symbol]).get(order.symbol)
         if contract is None:
             raise RefusedError(f"the broker knows no US stock {order.symbol}; nothing was sent")
+        # What was filled meanwhile decides what is an exit.
+        seen = self._sync()
         now = self._clock.now()
-        self._journal.bind(self._mode, self._broker.account, now)
         session = self._calendar.decision_session(now)
-        held = read_book(self._journal).state().shares.get(order.symbol, 0)
-        reduces = held * order.side.sign < 0 and order.quantity <= abs(held)
-        intent = Intent(
-            intent_id="",
-            plan_id="",
-            contract=contract,
-            side=order.side,
-            quantity=order.quantity,
-            leg="decrease" if reduces else "increase",
-            order_type=order.order_type,
-            limit_price=order.limit_price,
-            reference_price=None,
-            allocations=((order.hypothesis_id or MANUAL, order.side.sign * order.quantity),),
-        )
-        return self._journal.freeze_order(
-            intent,
+        return freeze_order(
+            self._broker,
+            self._journal,
+            order,
+            contract,
+            self._limits,
+            seen,
             mode=self._mode,
-            account=self._broker.account,
             session=session,
             execution_session=self._calendar.next(session),
-            inputs={"order_id": order.order_id, "ledger_shares": held},
             now=now,
         )
 

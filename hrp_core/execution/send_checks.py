@@ -36,6 +36,9 @@ _AT_THE_BROKER = frozenset(
     {OrderStatus.SUBMITTED, OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED, OrderStatus.HELD}
 )
 
+# The rules that look at a single order's price and size; those of the whole basket were applied in planning.
+_AGAIN = ("price_collar", "max_order_pct")
+
 
 def require_latch(plan: FrozenPlan, latch: Latch) -> None:
     """Refuse a plan that the latch does not let pass; while REDUCING, exits of any plan may go.
@@ -136,10 +139,12 @@ def over_limits(
 ) -> dict[str, str]:
     """Return the entries that the limits frozen with the plan do not allow, with why, by intent id.
 
-    The rules and their functions are those of planning (docs/risk-rules.md). Exits are never held back.
+    The rules and their functions are those of planning (docs/risk-rules.md). Exits are never held back. What
+    planning did not see, a single order, is judged by the weight of its name too: what it does beyond flat,
+    long or short, on top of what is held.
 
     Args:
-        plan: with its limits; one that states none (a single order) is not judged here.
+        plan: with its limits; one that states none (a flatten, an exit by hand) is not judged here.
         intents: of the plan.
         quotes: what the broker says of a name (`send_quotes.entry_quotes`), USD a share by symbol; names
             without one are compared with nothing.
@@ -159,9 +164,14 @@ def over_limits(
         dtype=np.int64,
     )
     nothing = np.zeros_like(price)
+    codes, held = _AGAIN, nothing
+    if plan.purpose is Purpose.MANUAL:
+        # Seen from the order: a sale from a short position adds to it as a purchase does to a long one.
+        codes, shares = (*_AGAIN, "max_position_pct"), cast(int, plan.inputs["ledger_shares"])
+        held = np.array([intent.side.sign * shares for intent in entries], dtype=np.int64)
     basket = Basket(
-        held=nothing,
-        after=np.array([intent.quantity for intent in entries], dtype=np.int64),
+        held=held,
+        after=held + np.array([intent.quantity for intent in entries], dtype=np.int64),
         price=reference,
         value_price=reference,
         order_price=price,
@@ -171,9 +181,13 @@ def over_limits(
         working=nothing,
         base_units=max(int(to_units(plan.equity) * fraction(limits.capital)), 0),
     )
-    found: dict[str, str] = {}
+    found = {
+        intent.intent_id: "restricted: the name is on the restricted list, and may be sold but not bought"
+        for intent in entries
+        if intent.contract.symbol in limits.restricted
+    }
     for judged in (basket, replace(basket, order_price=quoted)):
-        for rule in (BY_CODE[code] for code in ("price_collar", "max_order_pct")):
+        for rule in (BY_CODE[code] for code in codes):
             ruling = None if rule.judge is None else rule.judge(judged, limits)
             if ruling is None:
                 continue

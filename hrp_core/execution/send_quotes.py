@@ -1,6 +1,7 @@
 """What the broker says of the names that are about to be bought: fresh prices for the collar before sending.
 
-What belongs here: which quotes are asked for, and which of their prices is comparable with the close of D.
+What belongs here: which quotes are asked for, and which of their prices is comparable with the close of D, or
+stands for it where no plan knows it.
 What does not: the rule (`send_checks.over_limits`).
 """
 
@@ -10,10 +11,12 @@ from datetime import date, datetime, time
 from decimal import Decimal
 
 from hrp_core.calendar import NEW_YORK
-from hrp_core.errors import BrokerConnectionError, BrokerError
+from hrp_core.errors import BrokerConnectionError, BrokerError, RefusedError
 from hrp_core.execution.broker import Broker, Quote
-from hrp_core.ledger.types import FrozenPlan, Intent
+from hrp_core.ledger.types import Contract, FrozenPlan, Intent
+from hrp_core.money import to_money
 from hrp_core.portfolio.netting import INCREASE
+from hrp_core.portfolio.types import Purpose
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +39,8 @@ def entry_quotes(
 
     Args:
         broker: connected.
-        plan: one that states no limits (a single order, a flatten) is not judged by prices.
+        plan: one that states no limits (a flatten, an exit by hand) is not judged by prices, and a single
+            order was priced by the broker when it was frozen (`reference_price`).
         intents: about to be sent; only entries are held back by a price.
         now: from the clock.
         timeout: longest wait for all answers together, seconds.
@@ -44,7 +48,7 @@ def entry_quotes(
     Raises:
         BrokerConnectionError: the connection ended.
     """
-    if plan.inputs.get("limits") is None:
+    if plan.inputs.get("limits") is None or plan.purpose is Purpose.MANUAL:
         return {}
     entries = sorted((intent for intent in intents if intent.leg == INCREASE), key=_value, reverse=True)
     if not entries:
@@ -58,6 +62,39 @@ def entry_quotes(
         return {}
     prices = {symbol: comparable_price(quote, plan.session, now) for symbol, quote in quotes.items()}
     return {symbol: price for symbol, price in prices.items() if price is not None}
+
+
+def reference_price(
+    broker: Broker, contract: Contract, session: date, now: datetime, timeout: float = _SECONDS
+) -> Decimal:
+    """Return the broker's price that stands for the close of `session`, USD a share, for a single order.
+
+    Args:
+        broker: connected.
+        contract: what is ordered.
+        session: decision session D.
+        now: from the clock.
+        timeout: longest wait for the answer, seconds.
+
+    Raises:
+        RefusedError: the broker gives no price.
+        BrokerConnectionError: the connection ended.
+    """
+    why = ""
+    price: Decimal | None = None
+    try:
+        price = comparable_price(broker.quotes([contract], timeout)[contract.symbol], session, now)
+    except BrokerConnectionError:
+        raise
+    except BrokerError as error:
+        why = f" ({error})"
+    if price is None:
+        raise RefusedError(
+            f"the broker gives no price of {contract.symbol} now{why}, so nothing says whether the order is "
+            "within its limits; nothing was sent. Submit it again when the login has market data for it, or "
+            "leave the name to a plan, whose prices are the stored closes"
+        )
+    return to_money(price)
 
 
 def comparable_price(quote: Quote, session: date, now: datetime) -> Decimal | None:

@@ -99,11 +99,15 @@ class Journal(ControlRecords):
         execution_session: date,
         inputs: Mapping[str, object],
         now: datetime,
+        equity: Decimal = Decimal(0),
     ) -> FrozenPlan:
-        """Write a manual plan of one order; `intent` gives its content, its ids are assigned here."""
-        empty = Plan(session, execution_session, Decimal(0), Decimal(0), (), ())
+        """Write a manual plan of one order; `intent` gives its content, its ids are assigned here.
+
+        `equity` (USD) is what its limits are shares of; 0 for an exit, which passes them all.
+        """
+        plan = Plan(session, execution_session, equity, Decimal(0), (), ())
         return self.freeze_intents(
-            empty, [intent], mode=mode, account=account, purpose=Purpose.MANUAL, inputs=inputs, now=now
+            plan, [intent], mode=mode, account=account, purpose=Purpose.MANUAL, inputs=inputs, now=now
         )
 
     def freeze_intents(

@@ -165,6 +165,15 @@ class ModelRegistry:
         with self._calls(f"read the run of {name} version {version}"):
             return dict(self._connect().get_run(found[0].run_id).data.metrics)
 
+    def run_id(self, name: str, version: str) -> str | None:
+        """Return the MLflow run that made a version; None when it was registered without one.
+
+        Raises:
+            ModelError: there is no such version, or the registry cannot be read.
+        """
+        with self._calls(f"find the run of {name} version {version}"):
+            return self._connect().get_model_version(name, str(version)).run_id or None
+
     def promote(
         self, name: str, version: str, *, actor: str, reason: str, store: Store, now: datetime
     ) -> Deployment:

@@ -40,7 +40,7 @@ def fills(
         lambda: ibkr.connect(settings, ClientRole.READER),
         session,
         clock.now(),
-        run_id=context.run_id,
+        run_id=context.run.run_id,
     )
     project_book(platform.store(), journal)
     executed = frame.loc[frame["order_ref"] != frame["exec_id"]]
@@ -121,6 +121,6 @@ def reconciliation(
         lambda: ibkr.connect(settings, ClientRole.READER),
         session,
         clock.now(),
-        run_id=context.run_id,
+        run_id=context.run.run_id,
     )
     return dg.Output(found.rows, metadata={"status": found.status, "breaks": len(found.rows)})

@@ -13,8 +13,10 @@ from pydantic import Field
 from hrp_core.calendar import nyse
 from hrp_core.features import FEATURES
 from hrp_core.models.service import monitor_drift, monitor_rows, train_model
+from hrp_core.models.tracking import EXPERIMENT
 from hrp_dagster.assets.session_asset import OWNERS, requested_session, session_asset
 from hrp_dagster.metadata import numbers
+from hrp_dagster.mlflow_links import run_page
 from hrp_dagster.plots import drift_plot, embedded
 from hrp_dagster.resources.platform import Platform
 
@@ -48,16 +50,16 @@ def trained_model(
     mlflow: dg.ResourceParam[ModuleType],
 ) -> dg.MaterializeResult:
     """Train on everything up to the decision session, and log the evidence, whatever it is."""
-    clock = platform.clock()
+    clock, registry = platform.clock(), platform.registry()
     trained = train_model(
         platform.store(),
-        platform.registry(),
+        registry,
         config.model_name,
         as_of=nyse().decision_session(clock.now()),
         since=nyse().next_session_from(pd.Timestamp(config.since).date()),
         learner=config.learner,
         folds=config.folds,
-        dagster_run_id=context.run_id,
+        dagster_run_id=context.run.run_id,
     )
     mlflow.end_run()
     return dg.MaterializeResult(
@@ -65,6 +67,13 @@ def trained_model(
             "model": trained.name,
             "version": trained.version,
             "mlflow_run": trained.run_id,
+            "mlflow_experiment": EXPERIMENT,
+            "mlflow_ui": run_page(
+                platform.settings().mlflow_ui,
+                registry.tracking.uri,
+                registry.tracking.set_up(),
+                trained.run_id,
+            ),
             "first_session": str(trained.first),
             "last_session": str(trained.last),
             "features": list(trained.spec.features),

@@ -10,6 +10,7 @@ from hrp_core.platform.jobs import predictions_result
 from hrp_core.portfolio.freshness import require_fresh_data
 from hrp_core.portfolio.stored import score_session, session_signals, signals_frame
 from hrp_dagster.assets.session_asset import requested_session, session_asset
+from hrp_dagster.mlflow_links import scored_by
 from hrp_dagster.plots import embedded, predictions_plot
 from hrp_dagster.resources.platform import Platform
 
@@ -30,12 +31,14 @@ def predictions(context: dg.AssetExecutionContext, platform: Platform) -> dg.Out
         processed=int(result.predictions["strategy_id"].nunique()),
         errors=result.errors,
     )
-    scored_by = result.predictions[["model_name", "model_version"]].drop_duplicates()
+    pairs = result.predictions[["model_name", "model_version"]].drop_duplicates()
+    models = [(str(name), str(version)) for name, version in pairs.itertuples(index=False)]
     return dg.Output(
         result.predictions.assign(session=session),
         metadata={
             "status": outcome.status.value,
-            "models": [f"{name} {version}" for name, version in scored_by.itertuples(index=False)],
+            "models": [f"{name} {version}" for name, version in models],
+            **scored_by(platform.registry(), platform.settings().mlflow_ui, models),
             "predictions": outcome.predictions_generated,
             "strategies": outcome.strategies_processed,
             "deployed": len(strategies),

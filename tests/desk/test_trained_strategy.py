@@ -32,14 +32,20 @@ def promote(desk: Desk, version: object) -> ModelRegistry:
     return registry
 
 
-def test_a_model_is_trained_promoted_traded_and_watched(desk: Desk) -> None:
+def test_a_model_is_trained_promoted_traded_and_watched(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = train(desk)
     assert isinstance(trained["oos_t_stat"], float)
     assert str(trained["last_session"]) < "2022-11-03"  # labels of 21 sessions after one of lag have matured
+    assert (trained["mlflow_experiment"], str(trained["mlflow_ui"]).split()[:2]) == ("hrp", ["mlflow", "ui"])
     registry = promote(desk, trained["version"])
     assert registry.aliases(MODEL) == {PRODUCTION: trained["version"]}
 
-    desk.evening(FIRST)
+    monkeypatch.setenv("HRP_MLFLOW_UI", "http://127.0.0.1:5000")
+    desk.at(FIRST, "18:30")
+    shown = desk.run("predictions_job", FIRST).metadata["predictions"]
+    assert shown["mlflow_runs"] == {f"{MODEL} {trained['version']}": trained["mlflow_run"]}
+    assert f"(http://127.0.0.1:5000/#/models/{MODEL}/versions/" in str(shown["mlflow_ui"])
+    desk.run("live_trader_job", FIRST)
     predictions = read_table(desk.store, table("predictions"), sessions=[FIRST])
     versions = predictions.groupby("strategy_id")["model_version"].unique()
     assert versions["HYP-2026-002"].tolist() == [trained["version"]]

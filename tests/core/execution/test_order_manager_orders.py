@@ -1,21 +1,34 @@
 """Single orders through the order manager."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from order_support import BentBroker, D, E, at, connected, engine, freeze, manager, planned, sync
 
-from hrp_core.errors import RefusedError
+from hrp_core.errors import BrokerError, RefusedError
 from hrp_core.execution import Order, OrderSide, OrderStatus, OrderType
+from hrp_core.execution.broker import Quote, QuoteQuality
 from hrp_core.ledger.book import read_book
 from hrp_core.ledger.journal import Journal
-from hrp_core.portfolio.types import Purpose
+from hrp_core.ledger.types import Contract
+from hrp_core.portfolio.types import PortfolioLimits, Purpose
 
 S = OrderStatus
 
 
 def buy(symbol: str = "AAPL", quantity: int = 10, **more: object) -> Order:
     return Order(symbol, OrderSide.BUY, quantity, OrderType.MARKET, **more)  # type: ignore[arg-type]
+
+
+def limited(price: str) -> Order:
+    return Order("AAPL", OrderSide.BUY, 10, OrderType.LIMIT, limit_price=Decimal(price))
+
+
+def no_quotes(contracts: Sequence[Contract], timeout: float) -> dict[str, Quote]:
+    """What a login without market data is answered."""
+    return {each.symbol: Quote(each.symbol, None, None, None, None, QuoteQuality.NONE) for each in contracts}
 
 
 def test_without_a_connection_an_order_is_a_value_error(journal: Journal) -> None:
@@ -140,3 +153,99 @@ def test_in_live_mode_a_single_order_waits_for_a_person(journal: Journal) -> Non
 def test_a_dry_run_sends_no_single_order_either(journal: Journal, broker: BentBroker) -> None:
     order = manager(broker, journal, dry_run=True).submit_order(buy())
     assert (order.status, broker.orders_received) == (S.PENDING, 0)
+
+
+# Limits: AAPL closed at 117.5 on D, KO at 67.5; the account is worth 100,000 USD.
+
+
+@pytest.mark.parametrize(
+    ("order", "limits", "rule"),
+    [
+        (buy(quantity=85), {}, ""),
+        (buy(quantity=86), {}, "max_position_pct: a name may be at most 10.0%"),
+        (buy(quantity=127), {"max_position_pct": 0.5}, ""),
+        (buy(quantity=128), {"max_position_pct": 0.5}, "max_order_pct: one order may be at most 15.0%"),
+        (buy(quantity=64), {"capital": Decimal("0.5"), "max_position_pct": 0.5}, "max_order_pct: "),
+        (buy(quantity=128), {"max_position_pct": 0.5, "max_order_pct": None}, ""),
+        (limited("123.37"), {}, ""),
+        (limited("123.38"), {}, "price_collar: the price is more than 5.0%"),
+        (limited("111.62"), {}, "price_collar: "),
+        (limited("123.38"), {"price_collar_pct": None}, ""),
+        (buy("KO"), {"restricted": ("KO",)}, "restricted: "),
+    ],
+)
+def test_an_order_that_adds_exposure_passes_the_limits_of_a_plans_entry(
+    journal: Journal, broker: BentBroker, order: Order, limits: dict[str, object], rule: str
+) -> None:
+    stated = PortfolioLimits(**limits)  # type: ignore[arg-type]
+    sent = manager(broker, journal, limits=stated).submit_order(replace(order))
+    assert (sent.status, broker.orders_received) == ((S.EXPIRED, 0) if rule else (S.SUBMITTED, 1))
+    assert rule in sent.reason
+    plan = journal.latest_plan(D, Purpose.MANUAL)
+    assert plan is not None
+    assert (plan.equity, plan.inputs["ledger_shares"]) == (Decimal(100_000), 0)
+    assert plan.intents[0].reference_price == (Decimal("67.5") if order.symbol == "KO" else Decimal("117.5"))
+    assert plan.intents[0].reason == sent.reason
+
+
+def test_what_is_held_counts_in_the_weight_of_a_name_and_an_exit_passes_every_limit(
+    journal: Journal, broker: BentBroker
+) -> None:
+    orders = manager(broker, journal)
+    orders.submit_order(buy(quantity=80))
+    broker.advance(at(E, "18:30"))
+    # Nobody has looked at the broker since: the fill is found before the order is judged.
+    more = orders.submit_order(buy(quantity=10))
+    assert "max_position_pct: " in more.reason
+    tight = PortfolioLimits(max_position_pct=0.01, max_order_pct=0.01)
+    broker.quotes = no_quotes  # type: ignore[method-assign]
+    out = manager(broker, journal, limits=tight).submit_order(Order("AAPL", OrderSide.SELL, 80))
+    assert out.status is S.SUBMITTED
+    plan = journal.latest_plan(E, Purpose.MANUAL)
+    assert plan is not None
+    assert (plan.intents[0].leg, plan.intents[0].reference_price) == ("decrease", None)
+
+
+def test_only_what_a_sale_leaves_short_is_measured(journal: Journal, broker: BentBroker) -> None:
+    orders = manager(broker, journal)
+    orders.submit_order(buy(quantity=80))
+    broker.advance(at(E, "18:30"))
+    short = orders.submit_order(Order("AAPL", OrderSide.SELL, 80 + 85))
+    assert "max_position_pct: " in short.reason
+
+
+@pytest.mark.parametrize("competing", [False, True])
+def test_without_a_price_an_order_that_adds_exposure_is_refused(
+    journal: Journal, broker: BentBroker, competing: bool
+) -> None:
+    def failing(contracts: Sequence[Contract], timeout: float) -> dict[str, Quote]:
+        raise BrokerError("10197: another session of the login has the market data")
+
+    broker.quotes = failing if competing else no_quotes  # type: ignore[method-assign]
+    order = buy()
+    with pytest.raises(
+        RefusedError, match=r"no price of AAPL.* nothing was sent.*[Ss]ubmit it again"
+    ) as refusal:
+        manager(broker, journal).submit_order(order)
+    assert ("10197" in str(refusal.value)) is competing
+    assert (journal.plans(), order.status, broker.orders_received) == ((), S.PENDING, 0)
+
+
+def test_without_equity_an_order_that_adds_exposure_is_refused(journal: Journal) -> None:
+    broker = connected(BentBroker(engine(cash=0)))
+    with pytest.raises(RefusedError, match=r"net liquidation value of 0.* nothing was sent"):
+        manager(broker, journal).submit_order(buy())
+    assert (journal.plans(), broker.orders_received) == ((), 0)
+
+
+def test_the_broker_is_asked_for_one_quote_an_order(journal: Journal, broker: BentBroker) -> None:
+    asked: list[list[str]] = []
+    real = broker.quotes
+
+    def quotes(contracts: Sequence[Contract], timeout: float) -> dict[str, Quote]:
+        asked.append([contract.symbol for contract in contracts])
+        return real(contracts, timeout)
+
+    broker.quotes = quotes  # type: ignore[method-assign]
+    manager(broker, journal).submit_order(buy())
+    assert asked == [["AAPL"]]

@@ -51,16 +51,16 @@ def test_a_limit_that_the_exchange_would_refuse_is_sent_on_its_tick(
     sent: list[OrderRequest] = []
     broker.on_place = sent.append
     manager(broker, journal).submit_order(
-        Order("KO", OrderSide.BUY, 10, OrderType.LIMIT, limit_price=Decimal("60.1299"))
+        Order("KO", OrderSide.BUY, 10, OrderType.LIMIT, limit_price=Decimal("66.1299"))
     )
-    assert [(request.limit_price, request.tif) for request in sent] == [(Decimal("60.12"), "DAY")]
+    assert [(request.limit_price, request.tif) for request in sent] == [(Decimal("66.12"), "DAY")]
 
 
 @pytest.mark.parametrize("order_type", list(OrderType))
 def test_every_order_type_travels_to_the_broker_and_trades(
     journal: Journal, broker: BentBroker, order_type: OrderType
 ) -> None:
-    limit = Decimal("90") if TERMS[order_type].has_limit else None
+    limit = Decimal("70") if TERMS[order_type].has_limit else None
     orders = manager(broker, journal)
     order = orders.submit_order(Order("KO", OrderSide.BUY, 10, order_type, limit_price=limit))
     assert order.status is S.SUBMITTED
