@@ -21,7 +21,7 @@ from hrp_core.features import FEATURES, compute, compute_session, window_start
 from hrp_core.market import Panel
 
 NAMES, SESSIONS = 3_000, 2_520
-ROUNDS = 3
+ROUNDS = 5
 
 Array = NDArray[np.float64]
 
