@@ -10,7 +10,8 @@ from html import escape
 
 WIDTH, HEIGHT = 560, 270
 BLUE, RED, GREY = "#2d6cdf", "#c8402f", "#8a8f98"
-_TOP, _RIGHT, _STEPS = 34, 12, 5
+# Half of a date, which stands under the last point, fits on the right.
+_TOP, _RIGHT, _STEPS = 34, 30, 5
 _STYLE = "font-family:sans-serif;font-size:9px"
 
 
