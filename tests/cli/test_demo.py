@@ -8,6 +8,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from select import select
@@ -17,7 +18,10 @@ from process_support import all_gone, descendants
 
 from hrp_core.alerts import FILE_NAME, AlertKind, AlertOutcome, Alerts
 from hrp_core.calendar import WallClock
+from hrp_core.execution.explain import Node, explain
+from hrp_core.ledger.journal import Journal
 from hrp_core.settings import PROJECT_ROOT, Settings
+from hrp_core.store import Store
 from hrp_dagster.demo import start_fresh
 
 pytestmark = pytest.mark.slow
@@ -70,6 +74,25 @@ def test_a_second_demo_says_what_exists_and_trades_nothing(demo_home: Path) -> N
     assert result.returncode == 0, result.stderr
     assert "Nothing was left to trade" in result.stdout
     assert max(len(line) for line in result.stdout.splitlines()) <= 80
+
+
+def test_every_fill_of_the_demo_leads_back_to_its_model_and_its_features(demo_home: Path) -> None:
+    settings = Settings(home=demo_home)
+    store, journal = Store(settings.database_path), Journal(settings.journal_path)
+    fills = journal.executions()
+    assert fills
+    for fill in fills:
+        found = explain(store, journal, fill.exec_id)
+        assert found.missing == ()
+        nodes = list(walk(found.root))
+        assert any(node.kind == "model" and node.details["model_version"] for node in nodes), fill.exec_id
+        assert any(node.name.startswith("features ") for node in nodes), fill.exec_id
+
+
+def walk(node: Node) -> Iterator[Node]:
+    yield node
+    for child in node.children:
+        yield from walk(child)
 
 
 def test_the_check_stands_by_itself(demo_home: Path) -> None:
