@@ -181,7 +181,7 @@ def measure(_size: int, started: float) -> None:
 
 
 def no_op_definitions() -> "dg.Definitions":
-    """Return as many assets and checks as decision_job has, in a row, that do nothing."""
+    """Return as many assets and checks as decision_job has, with its dependencies, that do nothing."""
     import dagster as dg
 
     from hrp_core.checks import CLAIMS

@@ -41,11 +41,12 @@ def build_defs(settings: Settings | None = None, **resource_overrides: Any) -> d
             usual ones.
     """
     settings = settings or Settings()
+    platform = resource_overrides.get("platform") or Platform(home=str(settings.home))
     resources: Mapping[str, Any] = {
-        "platform": Platform(home=str(settings.home)),
+        "platform": platform,
         "ibkr": IBKRResource(),
         "mlflow": mlflow_run,
-        "io_manager": StoreIOManager.from_settings(settings),
+        "io_manager": StoreIOManager.from_settings(settings, platform),
         **resource_overrides,
     }
     return dg.Definitions(

@@ -10,6 +10,8 @@ from hrp_core.checks.results import (
     Checked,
     CheckFailedError,
     blocking_claims,
+    import_for_checks,
+    judge_stored,
     refuse_blocking,
     run_checks,
 )
@@ -23,6 +25,8 @@ __all__ = [
     "Finding",
     "Severity",
     "blocking_claims",
+    "import_for_checks",
+    "judge_stored",
     "refuse_blocking",
     "run_checks",
 ]

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 import pandas as pd
-import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
 from hrp_core.calendar import nyse
@@ -17,10 +16,20 @@ from hrp_core.checks import book, market, research
 from hrp_core.checks.claims import CheckLimits, Claim, Finding, Rows
 from hrp_core.errors import DataError, NotReadyError
 from hrp_core.store import Store, partition_versions, select_rows, table
-from hrp_core.store.schema import stored_columns
+from hrp_core.store.rows import insert_rows
 
 CLAIMS: Mapping[str, tuple[Claim, ...]] = {**market.CLAIMS, **research.CLAIMS, **book.CLAIMS}
-_INCOMING = "incoming_checks"
+_RECORDED = (
+    "asset",
+    "session",
+    "claim",
+    "content_hash",
+    "passed",
+    "severity",
+    "observed",
+    "run_id",
+    "checked_at",
+)
 
 
 class CheckFailedError(DataError):
@@ -76,27 +85,48 @@ def run_checks(
     Raises:
         NotReadyError: a session of the asset was never written.
     """
-    claims = CLAIMS[asset]
-    for claim in claims:
+    import_for_checks(asset)
+    with store.write() as connection:
+        return judge_stored(connection, asset, sessions, limits, run_id=run_id, now=now)
+
+
+def import_for_checks(asset: str) -> None:
+    """Do the slow imports of the claims about `asset`, before a database is opened that others wait for."""
+    for claim in CLAIMS.get(asset, ()):
         if claim.imports is not None:
             claim.imports()
+
+
+def judge_stored(
+    connection: DuckDBPyConnection,
+    asset: str,
+    sessions: Sequence[date],
+    limits: CheckLimits,
+    *,
+    run_id: str,
+    now: datetime,
+) -> list[Checked]:
+    """Do `run_checks` inside a transaction that is open for writing, such as the one that writes the rows.
+
+    Call `import_for_checks` before it is opened.
+    """
+    claims = CLAIMS[asset]
     days = tuple(sorted(set(sessions)))
-    with store.write() as connection:
-        hashes = {
-            version.session: version.content_hash
-            for version in partition_versions(connection, asset, days)
-            if version.session is not None
-        }
-        missing = [day for day in days if day not in hashes]
-        if missing:
-            raise NotReadyError(
-                f"{asset} of session {missing[0]} was never written, so nothing can be said about it; "
-                f"materialize {asset} first"
-            )
-        tables = {name: _read(connection, name, days, before) for name, before in _reads(claims).items()}
-        rows = Rows(days, tables, limits)
-        checked = [Checked(claim, claim.judge(rows)) for claim in claims]
-        _record(connection, checked, hashes, run_id, now)
+    hashes = {
+        version.session: version.content_hash
+        for version in partition_versions(connection, asset, days)
+        if version.session is not None
+    }
+    missing = [day for day in days if day not in hashes]
+    if missing:
+        raise NotReadyError(
+            f"{asset} of session {missing[0]} was never written, so nothing can be said about it; "
+            f"materialize {asset} first"
+        )
+    tables = {name: _read(connection, name, days, before) for name, before in _reads(claims).items()}
+    rows = Rows(days, tables, limits)
+    checked = [Checked(claim, claim.judge(rows)) for claim in claims]
+    _record(connection, asset, checked, hashes, run_id, now)
     return checked
 
 
@@ -132,58 +162,44 @@ def _read(
     connection: DuckDBPyConnection, name: str, days: Sequence[date], before: int
 ) -> dict[date, pd.DataFrame]:
     declared, calendar = table(name), nyse()
-    if not stored_columns(connection, name):
-        return {}
     reach = min(before, len(calendar.between(calendar.first, days[0])) - 1)
     # A bound beside the list: the list alone makes DuckDB look at every row group of a long history.
     start = calendar.offset(days[0], -reach)
-    frame = select_rows(connection, declared, conditions=[("session BETWEEN ? AND ?", [start, days[-1]])])
+    try:
+        frame = select_rows(connection, declared, conditions=[("session BETWEEN ? AND ?", [start, days[-1]])])
+    except NotReadyError:
+        return {}
     return {day: part.reset_index(drop=True) for day, part in frame.groupby("session")}  # pyright: ignore[reportReturnType]
 
 
 def _record(
     connection: DuckDBPyConnection,
+    asset: str,
     checked: Sequence[Checked],
     hashes: Mapping[date, str],
     run_id: str,
     now: datetime,
 ) -> None:
-    """Replace what was recorded of these claims for these contents; other contents keep their records."""
+    """Replace what was recorded of these contents; other contents keep their records."""
+    contents = list(hashes.items())
+    connection.execute(
+        "DELETE FROM check_results WHERE asset = ? AND (session, content_hash) IN "
+        f"({', '.join(['(?, ?)'] * len(contents))})",
+        [asset, *(value for content in contents for value in content)],
+    )
     found = [
-        {
-            "asset": item.claim.asset,
-            "session": day,
-            "claim": item.claim.name,
-            "content_hash": hashes[day],
-            "passed": finding.passed,
-            "severity": item.claim.severity.value,
-            "observed": finding.observed,
-            "run_id": run_id,
-            "checked_at": now,
-        }
+        (
+            asset,
+            day,
+            item.claim.name,
+            hashes[day],
+            finding.passed,
+            item.claim.severity.value,
+            finding.observed,
+            run_id,
+            now,
+        )
         for item in checked
         for day, finding in item.findings.items()
     ]
-    incoming = pa.Table.from_pylist(
-        found,
-        schema=pa.schema(
-            [
-                ("asset", pa.string()),
-                ("session", pa.date32()),
-                ("claim", pa.string()),
-                ("content_hash", pa.string()),
-                ("passed", pa.bool_()),
-                ("severity", pa.string()),
-                ("observed", pa.string()),
-                ("run_id", pa.string()),
-                ("checked_at", pa.timestamp("us", tz="UTC")),
-            ]
-        ),
-    )
-    connection.register(_INCOMING, incoming)
-    connection.execute(
-        f"DELETE FROM check_results WHERE (asset, session, claim, content_hash) IN "
-        f"(SELECT (asset, session, claim, content_hash) FROM {_INCOMING})"
-    )
-    connection.execute(f"INSERT INTO check_results BY NAME SELECT * FROM {_INCOMING}")
-    connection.unregister(_INCOMING)
+    insert_rows(connection, "check_results", _RECORDED, found)

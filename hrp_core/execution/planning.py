@@ -82,11 +82,12 @@ def plan_session(
         broker, journal, now, mode=settings.mode.value, external=ExternalPolicy(settings.external_orders)
     ).book.state()
     limits = limits_from_settings(settings)
-    performance = read_performance(store, session)
+    with store.reading():
+        performance = read_performance(store, session)
+        panel = session_panel(store, session, ledger.shares)
+        signals = read_signals(store, session)
     # HALTED is the sender's: a plan that a person lets go on must be the one that was made.
     reducing = journal.latch().state is LatchState.REDUCING
-    panel = session_panel(store, session, ledger.shares)
-    signals = read_signals(store, session)
     locked = locked_names(journal, panel)
     controls, drops = journal.symbol_controls(session), journal.drops(session)
     plan, contracts = _decide_tradable(
@@ -130,9 +131,10 @@ def read_performance(store: Store, session: date) -> Performance | None:
         store: holds the table `nav`.
         session: decision session D, whose close the newest row must be valued at.
     """
-    if newest_session(store, table("nav")) is None:
-        return NEVER_VALUED
-    rows = read_table(store, table("nav"), columns=["valuation_session", "daily_return", "drawdown"])
+    with store.reading():
+        if newest_session(store, table("nav")) is None:
+            return NEVER_VALUED
+        rows = read_table(store, table("nav"), columns=["valuation_session", "daily_return", "drawdown"])
     rows = rows.loc[rows["valuation_session"] <= session]
     if rows.empty:
         return NEVER_VALUED

@@ -90,10 +90,11 @@ class ModelRegistry:
             NotPromotedError: (a ModelError) there is no such model, or nothing has the alias.
             ModelError: the registry cannot be read.
         """
+        with self._calls(f"find what is {alias} of {name}"):
+            pointed = self._pointed(name).get(alias)
+        if pointed is not None:
+            return pointed
         found = self.versions(name)
-        for version in found:
-            if alias in version.aliases:
-                return version.version
         if not found:
             raise NotPromotedError(f"no model is called {name!r}; train it with `hrp model train`")
         raise NotPromotedError(
@@ -313,12 +314,10 @@ class ModelRegistry:
             record_deployment(connection, deployment, now=now)
 
     def _versions(self, name: str) -> list[ModelVersion]:
-        client = self._connect()
         found: dict[str, list[str]] = {}
-        for model in client.search_registered_models(filter_string=f"name = '{_quoted(name)}'"):
-            for alias, version in model.aliases.items():
-                found.setdefault(str(version), []).append(alias)
-        rows = client.search_model_versions(f"name = '{_quoted(name)}'")
+        for alias, version in self._pointed(name).items():
+            found.setdefault(version, []).append(alias)
+        rows = self._connect().search_model_versions(f"name = '{_quoted(name)}'")
         return [
             ModelVersion(
                 name,
@@ -329,6 +328,11 @@ class ModelRegistry:
             )
             for row in sorted(rows, key=lambda row: -int(row.version))
         ]
+
+    def _pointed(self, name: str) -> dict[str, str]:
+        """Return the version by alias of one model."""
+        models = self._connect().search_registered_models(filter_string=f"name = '{_quoted(name)}'")
+        return {alias: str(version) for model in models for alias, version in model.aliases.items()}
 
     def _connect(self) -> Any:
         if self._client is None:

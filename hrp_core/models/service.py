@@ -163,7 +163,7 @@ def monitor_drift(
         report = _judge(store, registry, name, version, session)
         record_drift(store, report, now=now)
         reports.append(report)
-        verdicts = read_verdicts(store, name, version, end=session)
+        verdicts = read_verdicts(store, name, version, end=session) if auto_rollback else []
         if wants_rollback(verdicts, enabled=auto_rollback, sessions_in_production=len(verdicts)):
             moved = registry.rollback(
                 name,
@@ -200,8 +200,10 @@ def _judge(store: Store, registry: ModelRegistry, name: str, version: str, sessi
     try:
         reference = registry.drift_reference(name, version)
         start = prediction_start(session, reference)
-        features = read_table(store, table("features"), start=history_start(session), end=session)
-        predictions = own_predictions(store, name, version, start, session)
+        with store.reading():
+            features = read_table(store, table("features"), start=history_start(session), end=session)
+            predictions = own_predictions(store, name, version, start, session)
+            closes = stored_closes(store, start, session)
         first = nyse().offset(session, 1 - WINDOW)
         recent = int((predictions["prediction"].notna() & (predictions["session"] >= first)).sum())
         if recent < MIN_PREDICTIONS:
@@ -210,7 +212,7 @@ def _judge(store: Store, registry: ModelRegistry, name: str, version: str, sessi
             reference,
             features,
             predictions,
-            stored_closes(store, start, session),
+            closes,
             session=session,
             model_name=name,
             model_version=version,

@@ -43,8 +43,9 @@ def score_session(
     Raises:
         NotReadyError: universe or features of the session are not stored.
     """
-    members = _stored(store, "universe", session)
-    features = _stored(store, "features", session)
+    with store.reading():
+        members = _stored(store, "universe", session)
+        features = _stored(store, "features", session)
     known = members[["symbol", "in_universe"]].merge(features, on="symbol", how="left")
     columns = [name for name in features.columns if name not in ("session", "symbol")]
     scored = known["in_universe"] | known["symbol"].isin(sell_only(members["symbol"], members["reason"]))

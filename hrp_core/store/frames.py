@@ -142,10 +142,15 @@ def _cast(array: pa.Array, target: ColumnType) -> pa.Array:
 
 def from_arrow(columns: Sequence[Column], result: pa.Table) -> pd.DataFrame:
     """Return a query result with the documented dtypes (see `read_table`); `columns` describe it in order."""
-    return pd.DataFrame(
-        {column.name: _to_series(column, result.column(column.name)) for column in columns},
-        columns=[column.name for column in columns],
-    )
+    frame = result.select([column.name for column in columns]).to_pandas()
+    for column in columns:
+        # Arrow would make floats of nullable integers and objects of nullable truth values.
+        if column.nullable and _ARROW[column.type] in _NULLABLE:
+            values = result.column(column.name)
+            frame[column.name] = values.to_pandas(types_mapper=_NULLABLE.get)
+        elif column.type is ColumnType.MOMENT:
+            frame[column.name] = frame[column.name].dt.tz_convert(NEW_YORK)
+    return frame
 
 
 _NULLABLE: dict[pa.DataType, Any] = {
@@ -153,8 +158,3 @@ _NULLABLE: dict[pa.DataType, Any] = {
     pa.int32(): pd.Int32Dtype(),
     pa.bool_(): pd.BooleanDtype(),
 }
-
-
-def _to_series(column: Column, values: pa.ChunkedArray) -> pd.Series:
-    series = values.to_pandas(types_mapper=_NULLABLE.get if column.nullable else None)
-    return series.dt.tz_convert(NEW_YORK) if column.type is ColumnType.MOMENT else series

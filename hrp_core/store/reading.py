@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+import duckdb
 import pandas as pd
 from duckdb import DuckDBPyConnection
 
@@ -90,20 +91,23 @@ def select_rows(
         StoreError: a column is not declared.
     """
     wanted = [table.column(name) for name in columns] if columns is not None else list(table.columns)
-    stored = stored_columns(connection, table.name)
-    if not stored:
-        raise NotReadyError(
-            f"table {table.name} was never written; materialize the asset {table.name} first "
-            "(`hrp job run` or the Dagster UI)"
-        )
     where = " AND ".join(f"({condition})" for condition, _ in conditions) or "true"
     parameters = [parameter for _, values in conditions for parameter in values]
-    found = connection.execute(
-        f"SELECT {', '.join(_expression(column, stored) for column in wanted)} FROM {table.name} "
-        f"WHERE {where} ORDER BY {', '.join(table.key)}",
-        parameters,
-    ).to_arrow_table()
-    return from_arrow(wanted, found)
+    rest = f"FROM {table.name} WHERE {where} ORDER BY {', '.join(table.key)}"
+    names = [column.name for column in wanted]
+    try:
+        found = connection.execute(f"SELECT {', '.join(names)} {rest}", parameters)
+    except (duckdb.CatalogException, duckdb.BinderException):
+        # Refused before anything ran, so the transaction goes on: the table, or a column of it, is missing.
+        stored = stored_columns(connection, table.name)
+        if not stored:
+            raise NotReadyError(
+                f"table {table.name} was never written; materialize the asset {table.name} first "
+                "(`hrp job run` or the Dagster UI)"
+            ) from None
+        columns_as_stored = ", ".join(_expression(column, stored) for column in wanted)
+        found = connection.execute(f"SELECT {columns_as_stored} {rest}", parameters)
+    return from_arrow(wanted, found.to_arrow_table())
 
 
 def stored_ranges(store: Store) -> list[StoredRange]:

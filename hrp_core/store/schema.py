@@ -74,8 +74,10 @@ def ensure_table(connection: DuckDBPyConnection, table: Table) -> None:
     Raises:
         StoreError: a stored column has another type, or a new one may not be empty: that needs a migration.
     """
-    connection.execute(table.ddl)
     stored = stored_columns(connection, table.name)
+    if not stored:
+        connection.execute(table.ddl)
+        return
     for column in table.columns:
         if column.name not in stored and column.nullable:
             connection.execute(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {column.type}")
@@ -88,9 +90,10 @@ def ensure_table(connection: DuckDBPyConnection, table: Table) -> None:
 
 def database_version(connection: DuckDBPyConnection) -> int:
     """Return the schema version of the connected database; 0 when it was never migrated."""
-    if not stored_columns(connection, "schema_version"):
+    try:
+        row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
+    except duckdb.CatalogException:
         return 0
-    row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
     return int(row[0]) if row else 0
 
 

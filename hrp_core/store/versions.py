@@ -9,13 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
 from hrp_core.calendar import NEW_YORK
+from hrp_core.store.rows import insert_rows
 from hrp_core.store.tables import Column, ColumnType, Table
-
-_INCOMING = "incoming_versions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +49,17 @@ def content_hashes(
     DuckDB's display of values: doubles with 17 significant digits, moments as microseconds since 1970 UTC. It
     is computed from what is stored, so neither row order, column order nor pandas dtypes of the frame matter.
     """
-    row = " || ',' || ".join(_canonical(column) for column in table.columns)
-    order = ", ".join(table.key)
+    # Named once each: DuckDB would otherwise format every value twice, once for its length.
+    values = [f"{_canonical(column)} AS value_{at}" for at, column in enumerate(table.columns)]
+    keys = [f"{name} AS key_{at}" for at, name in enumerate(table.key)]
+    row = " || ',' || ".join(
+        f"coalesce(length(value_{at}) || ':' || value_{at}, '-')" for at in range(len(values))
+    )
+    order = ", ".join(f"key_{at}" for at in range(len(keys)))
     found = connection.execute(
-        f"SELECT session, sha256(? || string_agg({row}, chr(10) ORDER BY {order})), count(*) "
-        f"FROM {table.name} WHERE {condition} GROUP BY session ORDER BY session",
+        f"SELECT day, sha256(? || string_agg({row}, chr(10) ORDER BY {order})), count(*) "
+        f"FROM (SELECT session AS day, {', '.join([*keys, *values])} FROM {table.name} WHERE {condition}) "
+        "GROUP BY day ORDER BY day",
         [_header(table), *parameters],
     ).fetchall()
     return {session: (content_hash, rows) for session, content_hash, rows in found}
@@ -141,36 +145,19 @@ def partition_versions(
 
 
 def _insert(connection: DuckDBPyConnection, versions: Sequence[PartitionVersion]) -> None:
-    fields = PartitionVersion.__slots__
-    incoming = pa.table(
-        {name: [getattr(version, name) for version in versions] for name in fields},
-        schema=pa.schema(
-            [
-                ("asset", pa.string()),
-                ("session", pa.date32()),
-                ("content_hash", pa.string()),
-                ("rows", pa.int64()),
-                ("run_id", pa.string()),
-                ("code_version", pa.string()),
-                ("written_at", pa.timestamp("us", tz="UTC")),
-            ]
-        ),
-    )
-    connection.register(_INCOMING, incoming)
-    connection.execute(f"INSERT INTO partition_versions BY NAME SELECT * FROM {_INCOMING}")
-    connection.unregister(_INCOMING)
+    fields = tuple(PartitionVersion.__slots__)
+    rows = [[getattr(version, name) for name in fields] for version in versions]
+    insert_rows(connection, "partition_versions", fields, rows)
 
 
 def _canonical(column: Column) -> str:
     value = column.name
     if column.type is ColumnType.DOUBLE:
         # Adding zero turns -0.0 into 0.0, which compares equal and must hash equal.
-        value = f"format('{{:.17g}}', {value} + 0.0)"
-    elif column.type is ColumnType.MOMENT:
-        value = f"CAST(epoch_us({value}) AS VARCHAR)"
-    elif column.type is not ColumnType.TEXT:
-        value = f"CAST({value} AS VARCHAR)"
-    return f"coalesce(length({value}) || ':' || {value}, '-')"
+        return f"format('{{:.17g}}', {value} + 0.0)"
+    if column.type is ColumnType.MOMENT:
+        return f"CAST(epoch_us({value}) AS VARCHAR)"
+    return value if column.type is ColumnType.TEXT else f"CAST({value} AS VARCHAR)"
 
 
 def _header(table: Table) -> str:

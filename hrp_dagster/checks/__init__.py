@@ -1,7 +1,7 @@
 """Asset checks: the claims of `hrp_core.checks` as Dagster shows and runs them.
 
-What belongs here: one op an asset that judges all its claims, and their results as metadata. What does not:
-any judgement.
+What belongs here: one op an asset for all its claims, and their results as metadata. What does not: any
+judgement. An op judges what is stored, unless its run has judged it while writing it (`verdicts`).
 """
 
 import warnings
@@ -13,6 +13,7 @@ import pandas as pd
 
 from hrp_core.checks import CLAIMS, Checked, CheckLimits, Claim, Severity, refuse_blocking, run_checks
 from hrp_core.store import Store
+from hrp_dagster.checks.verdicts import checks_op, take_verdicts
 from hrp_dagster.metadata import numbers, preview
 from hrp_dagster.partitions import session_partitions
 from hrp_dagster.resources.platform import Platform
@@ -29,15 +30,17 @@ def build_checks(asset: str) -> dg.AssetChecksDefinition:
     claims = CLAIMS[asset]
 
     @dg.multi_asset_check(
-        name=f"{asset}_checks", specs=[_spec(claim) for claim in claims], description=f"Claims about {asset}."
+        name=checks_op(asset), specs=[_spec(claim) for claim in claims], description=f"Claims about {asset}."
     )
     def checks(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
         sessions = [date.fromisoformat(key) for key in context.op_execution_context.partition_keys]
         # Reading the settings takes 10 ms: once, not for each thing made of them.
         settings = platform.settings()
-        limits, store = CheckLimits.from_settings(settings), Store(settings.database_path)
-        now = settings.clock().now()
-        checked = run_checks(store, asset, sessions, limits, run_id=context.run.run_id, now=now)
+        limits, run_id = CheckLimits.from_settings(settings), context.run.run_id
+        checked = take_verdicts(run_id, asset, sessions)
+        if checked is None:
+            store, now = Store(settings.database_path), settings.clock().now()
+            checked = run_checks(store, asset, sessions, limits, run_id=run_id, now=now)
         for item in checked:
             yield _result(item, limits)
         # Our own error names what was observed; Dagster's would only name the check.

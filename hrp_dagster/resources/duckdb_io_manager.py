@@ -1,8 +1,9 @@
 """The IO manager that stores assets in DuckDB: one transaction per output, the whole slice or nothing.
 
-What belongs here: carrying Dagster's context (partition keys, run, clock) to `hrp_core.store` and the result
-back as metadata. What does not: SQL. It uses dagster-duckdb's extension points, because the stock manager
-deletes in one transaction and inserts by position in another: a failed insert loses the old partition.
+What belongs here: carrying Dagster's context (partition keys, run, clock) to `hrp_core.store` and
+`hrp_core.checks`, and the result back as metadata. What does not: SQL. It uses dagster-duckdb's extension
+points, because the stock manager deletes in one transaction and inserts by position in another: a failed
+insert loses the old partition.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from duckdb import DuckDBPyConnection
 from pydantic import Field
 
 from hrp_core.calendar import Clock, GatewayClock, WallClock
+from hrp_core.checks import import_for_checks
 from hrp_core.errors import StoreError
 from hrp_core.settings import Mode, Settings
 from hrp_core.store import (
@@ -33,7 +35,9 @@ from hrp_core.store import (
     select_rows,
     table,
 )
+from hrp_dagster.checks.verdicts import checks_follow, judge_written
 from hrp_dagster.metadata import BEFORE_KEY, CONTENT_HASH_KEY, TABLE_KEY, materialization_metadata
+from hrp_dagster.resources.platform import Platform
 
 
 class StoreClient(DuckDbClient):
@@ -45,6 +49,8 @@ class StoreClient(DuckDbClient):
         """Yield a connection inside one transaction: writing for an output, read-only for an input."""
         config = _config(context)
         store = Store(Path(config["database"]), wait=config["lock_wait"])
+        if isinstance(context, dg.OutputContext) and checks_follow(context):
+            import_for_checks(context.asset_key.path[-1])
         with store.write() if isinstance(context, dg.OutputContext) else store.read() as connection:
             yield connection
 
@@ -67,7 +73,14 @@ class StoreClient(DuckDbClient):
 
 
 class FrameHandler(DbTypeHandler[pd.DataFrame]):
-    """Stores a frame through `replace_slice`, and reads one slice back."""
+    """Stores a frame through `replace_slice`, judges it where its checks follow, and reads one slice back.
+
+    Args:
+        platform: settings, with the thresholds of the checks.
+    """
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
 
     def handle_output(
         self,
@@ -76,13 +89,13 @@ class FrameHandler(DbTypeHandler[pd.DataFrame]):
         obj: pd.DataFrame,
         connection: DuckDBPyConnection,
     ) -> Mapping[str, Any]:
-        """Replace the output's partitions (or bulk slice) by `obj` and return the materialization's metadata.
+        """Replace the output's partitions (or bulk slice) by `obj` and describe the materialization.
 
         The content hash becomes the data version of the materialization; where one run writes a range of
         partitions they share the data version, and each shows its own rows and hash in its metadata.
         """
         declared = table(table_slice.table)
-        target = _slice(context, context.definition_metadata)
+        target, now = _slice(context, context.definition_metadata), _clock(context).now()
         content_hash = replace_slice(
             connection,
             declared,
@@ -90,13 +103,20 @@ class FrameHandler(DbTypeHandler[pd.DataFrame]):
             target,
             context.run_id,
             context.asset_spec.code_version,
-            _clock(context).now(),
+            now,
         )
         context.step_context.set_data_version(context.asset_key, dg.DataVersion(content_hash))
         days = () if isinstance(target, Before) else target.days
+        if days and checks_follow(context):
+            judge_written(context, connection, days, self._platform.settings(), now)
+        # Not as the output's metadata: Dagster would store that twice.
+        context.step_context.add_asset_metadata(
+            {**materialization_metadata(declared, obj, days), CONTENT_HASH_KEY: content_hash},
+            asset_key=context.asset_key,
+        )
         if len(days) > 1:
             _describe_each_partition(context, connection, declared, obj, days)
-        return {**materialization_metadata(declared, obj, days), CONTENT_HASH_KEY: content_hash}
+        return {}
 
     def load_input(
         self, context: dg.InputContext, table_slice: TableSlice, connection: DuckDBPyConnection
@@ -123,6 +143,7 @@ class StoreIOManager(DuckDBIOManager):
     `database` is the path of the DuckDB file (absolute).
     """
 
+    platform: dg.ResourceDependency[Platform]
     clock_file: str | None = Field(
         default=None, description="The simulated gateway's clock file; none for the computer's clock."
     )
@@ -131,17 +152,19 @@ class StoreIOManager(DuckDBIOManager):
     )
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
+    def from_settings(cls, settings: Settings, platform: Platform) -> Self:
         """Return the IO manager of one installation and mode."""
         in_sim = settings.mode is Mode.SIM
         return cls(
-            database=str(settings.database_path), clock_file=str(settings.gateway_file) if in_sim else None
+            database=str(settings.database_path),
+            clock_file=str(settings.gateway_file) if in_sim else None,
+            platform=platform,
         )
 
     @staticmethod
     def type_handlers() -> Sequence[DbTypeHandler]:
-        """Return the handler of frames."""
-        return [FrameHandler()]
+        """Return nothing: the one handler, of frames, needs the platform (`create_io_manager`)."""
+        return []
 
     @staticmethod
     def default_load_type() -> type:
@@ -151,7 +174,7 @@ class StoreIOManager(DuckDBIOManager):
     def create_io_manager(self, context: dg.InitResourceContext) -> DbIOManager:  # noqa: ARG002
         """Return the manager with our client: the base class hard-codes its own."""
         return _TableIOManager(
-            type_handlers=self.type_handlers(),
+            type_handlers=[FrameHandler(self.platform)],
             db_client=StoreClient(),
             database=self.database,
             schema="main",

@@ -20,6 +20,7 @@ import pandas as pd
 from hrp_core.store.tables import FEATURES
 from hrp_dagster.metadata import definition_metadata
 from hrp_dagster.resources.duckdb_io_manager import StoreIOManager
+from hrp_dagster.resources.platform import Platform
 
 _connect = duckdb.connect
 _GIVE_UP_AFTER = 60
@@ -80,7 +81,7 @@ def write(database: str, session: str, point: str, rows: int) -> None:
             [features],
             partition_key=session,
             instance=instance,
-            resources={"io_manager": StoreIOManager(database=database)},
+            resources={"io_manager": StoreIOManager(database=database, platform=Platform())},
         )
 
 

@@ -19,6 +19,7 @@ from hrp_core.store.reading import read_table
 from hrp_core.store.tables import FEATURES, PRICES
 from hrp_core.store.versions import PartitionVersion, partition_versions
 from hrp_dagster.metadata import definition_metadata
+from hrp_dagster.resources import platform as resources
 from hrp_dagster.resources.duckdb_io_manager import StoreIOManager
 
 FIRST = date(2022, 1, 3)
@@ -70,7 +71,11 @@ class Platform:
         migrate(self.store)
         clock = folder / "gateway.json"
         clock.write_text(json.dumps({"now": NOW.isoformat()}))
-        self.io_manager = StoreIOManager(database=str(self.store.path), clock_file=str(clock))
+        self.io_manager = StoreIOManager(
+            database=str(self.store.path),
+            clock_file=str(clock),
+            platform=resources.Platform(home=str(folder)),
+        )
 
     def run(self, *assets: dg.AssetsDefinition, days: Sequence[date] = (), select: str | None = None) -> Any:
         tags = {}
@@ -277,8 +282,11 @@ def test_the_input_of_a_bulk_load_is_the_history_alone(platform: Platform) -> No
 
 
 def test_settings_give_the_database_and_the_clock_of_the_mode(tmp_path: Path) -> None:
-    sim = StoreIOManager.from_settings(Settings.model_validate({"home": tmp_path, "mode": Mode.SIM}))
-    paper = StoreIOManager.from_settings(Settings.model_validate({"home": tmp_path, "mode": Mode.PAPER}))
+    platform = resources.Platform(home=str(tmp_path))
+    sim, paper = (
+        StoreIOManager.from_settings(Settings.model_validate({"home": tmp_path, "mode": mode}), platform)
+        for mode in (Mode.SIM, Mode.PAPER)
+    )
     assert (sim.database, sim.clock_file) == (
         str(tmp_path / "sim" / "hrp.duckdb"),
         str(tmp_path / "sim" / "gateway.json"),

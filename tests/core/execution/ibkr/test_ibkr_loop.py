@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,16 @@ def test_after_a_pause_a_few_messages_go_at_once() -> None:
     pacer = Pacer(rate=10, burst=3)
 
     assert [pacer.reserve(0.0) for _ in range(5)] == pytest.approx([0, 0, 0, 0.1, 0.2])
+
+
+def test_a_burst_is_followed_by_even_spacing_also_where_the_limit_of_a_second_held_it_up() -> None:
+    pacer = Pacer()
+
+    sent = [pacer.reserve(0.0) for _ in range(300)]
+
+    assert sent[:20] == [0.0] * 20
+    pauses = [later - earlier for earlier, later in pairwise(sent[19:])]
+    assert min(pauses) == pytest.approx(1 / 43)
 
 
 def test_an_unlimited_pacer_never_waits() -> None:
