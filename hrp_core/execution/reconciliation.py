@@ -11,7 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from hrp_core.calendar import Calendar, nyse
+from hrp_core.calendar import nyse
 from hrp_core.errors import NotReadyError
 from hrp_core.execution.broker import Broker
 from hrp_core.execution.dividends import ExpectedDividend, expected_dividends, matching_dividends
@@ -32,6 +32,7 @@ from hrp_core.ledger.types import (
     OrderStatus,
 )
 from hrp_core.money import to_money
+from hrp_core.settings import Settings
 from hrp_core.store import EventType, Store, append_event, read_table, table
 
 SUSPENSE_FLOOR = Decimal(5)
@@ -154,15 +155,7 @@ def suspense_limit(nav: Decimal) -> Decimal:
 
 
 def run_reconciliation(
-    store: Store,
-    journal: Journal,
-    broker: Broker,
-    now: datetime,
-    *,
-    mode: str,
-    run_id: str,
-    external: ExternalPolicy = ExternalPolicy.HALT,
-    calendar: Calendar | None = None,
+    settings: Settings, store: Store, journal: Journal, broker: Broker, now: datetime, *, run_id: str
 ) -> Reconciliation:
     """Compare ledger and broker, classify what differs, book what explains cash, record the run.
 
@@ -171,21 +164,19 @@ def run_reconciliation(
     (REDUCING); nothing here ever opens it.
 
     Args:
+        settings: names the mode and what to do about orders placed elsewhere.
         store: known splits and dividends are read from it, the run is appended to it.
         journal: the journal of this mode.
         broker: connected; a reader is enough.
         now: from the clock.
-        mode: sim, paper or live.
         run_id: who runs it.
-        external: what to do about orders placed elsewhere.
-        calendar: default the New York Stock Exchange.
 
     Raises:
         IncompleteSnapshotError, RefusedError, BrokerConnectionError: as `sync_broker`; nothing is recorded.
     """
-    calendar = calendar or nyse()
+    calendar, mode = nyse(), settings.mode.value
     session = calendar.next(calendar.book_session(now))
-    seen = observe(broker, journal, now, mode=mode, external=external, calendar=calendar)
+    seen = observe(broker, journal, now, mode=mode, external=ExternalPolicy(settings.external_orders))
     carve_out = read_carve_out(journal)
     ledger = {symbol: holding.shares for symbol, holding in seen.book.holdings.items()}
     for symbol, holding in carve_out.holdings.items():

@@ -88,15 +88,8 @@ def reconcile(as_json: JsonOption = False) -> None:
     store = Store(settings.database_path)
     migrate(store)
     with _connected(settings) as (broker, journal):
-        result = run_reconciliation(
-            store,
-            journal,
-            broker,
-            settings.clock().now(),
-            mode=settings.mode.value,
-            run_id=f"cli-{getpass.getuser()}",
-            external=ExternalPolicy(settings.external_orders),
-        )
+        now, run_id = settings.clock().now(), f"cli-{getpass.getuser()}"
+        result = run_reconciliation(settings, store, journal, broker, now, run_id=run_id)
     if as_json:
         print_json(asdict(result))
     else:

@@ -26,6 +26,7 @@ from hrp_core.ledger.book import read_book
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import BreakClass, FlowKind, LatchState, OrderStatus
 from hrp_core.matching import NewOrder, Side
+from hrp_core.settings import Settings
 from hrp_core.store import Store, migrate, table
 from hrp_core.store.slices import Sessions, replace_slice
 
@@ -38,7 +39,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def run(store: Store, journal: Journal, broker: BentBroker, number: int = 1) -> Reconciliation:
-    return run_reconciliation(store, journal, broker, broker.now(), mode="sim", run_id=f"run-{number}")
+    return run_reconciliation(Settings(), store, journal, broker, broker.now(), run_id=f"run-{number}")
 
 
 def rows(store: Store) -> list[tuple[object, ...]]:
