@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pandas as pd
@@ -247,6 +248,8 @@ def test_an_order_of_unknown_fate_that_may_have_traded_the_difference_explains_i
     [
         (100, 400, "4", BreakClass.CORPORATE_ACTION),
         (101, 10, "0.1", BreakClass.CORPORATE_ACTION),  # the fraction of a share is paid out
+        (300, 100, "1/3", BreakClass.CORPORATE_ACTION),
+        (-101, -10, "1/10", BreakClass.CORPORATE_ACTION),
         (100, 401, "4", BreakClass.UNKNOWN),
         (100, 400, None, BreakClass.UNKNOWN),
     ],
@@ -259,7 +262,7 @@ def test_a_known_split_explains_shares_to_the_share(
         (),
         ledger={"KO": ledger},
         broker={"KO": broker},
-        splits={} if factor is None else {"KO": Decimal(factor)},
+        splits={} if factor is None else {"KO": Fraction(factor)},
     )
     assert [item.cause for item in found] == [cause]
     assert ("the known split" in found[0].message) is (cause is BreakClass.CORPORATE_ACTION)
