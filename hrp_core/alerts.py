@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote
@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 FILE_NAME = "alerts.sqlite"
 _TRIED_FOR = timedelta(days=2)
+_GIVEN_UP_SHOWN_FOR = timedelta(days=7)
 _KEPT_FOR = timedelta(days=90)
 _BUSY_SECONDS = 20.0
 _SCHEMA = """
@@ -102,6 +103,38 @@ class AlertSettings(BaseSettings):
 
 
 @dataclass(frozen=True, slots=True)
+class PendingAlerts:
+    """What became of the alerts that some channel did not take at once; as text, what a person should know.
+
+    Attributes:
+        sent: taken by every channel now.
+        waiting: of the last two days, not taken by every channel yet; tried again.
+        given_up: of the last week and older than that; no longer tried.
+        problem: why that is not known, and nothing was sent; the numbers are 0 then.
+    """
+
+    sent: int = 0
+    waiting: int = 0
+    given_up: int = 0
+    problem: str = ""
+
+    def __str__(self) -> str:
+        """Return what is not as it should be, and what was sent late; empty when there is nothing to say."""
+        told = [
+            f"{count} {'alert' if count == 1 else 'alerts'} {what}"
+            for count, what in (
+                (self.sent, "sent late"),
+                (self.waiting, "could not be sent yet, and will be tried again"),
+                (self.given_up, "of the last week never sent, and no longer tried"),
+            )
+            if count
+        ]
+        if self.problem:
+            told.append(f"alerts that wait could not be looked at or sent: {self.problem}")
+        return "; ".join(told)
+
+
+@dataclass(frozen=True, slots=True)
 class _Message:
     day: str
     key: str
@@ -167,32 +200,43 @@ class Alerts:
             return AlertOutcome.FAILED
         return outcome
 
-    def send_pending(self) -> int:
-        """Try again what could not be sent within the last two days; return how many still wait.
+    def send_pending(self) -> PendingAlerts:
+        """Try again what could not be sent within the last two days; never raises.
 
-        Never raises.
+        Without a channel nothing waits: alerts are logged only.
         """
         try:
             if not self._channels or not self._path.exists():
-                return 0
+                return PendingAlerts()
             now = self._clock.now().astimezone(NEW_YORK)
-            since = (now - _TRIED_FOR).date().isoformat()
             with self._exclusive() as connection:
                 rows = connection.execute(
                     "SELECT day, key, kind, title, body, took FROM alerts "
                     "WHERE sent_at IS NULL AND day >= ? ORDER BY day, rowid",
-                    (since,),
+                    (_day(now - _TRIED_FOR),),
                 ).fetchall()
-                return sum(
-                    not self._send(
+                sent = sum(
+                    self._send(
                         connection,
                         _Message(day, key, AlertKind(kind), title, body, frozenset(took.split())),
                     )
                     for day, key, kind, title, body, took in rows
                 )
-        except Exception:  # noqa: BLE001  (as in `notify`)
+                return replace(_unsent(connection, now), sent=sent)
+        except Exception as error:  # noqa: BLE001  (as in `notify`)
             _log.exception("pending alerts could not be sent")
-            return 0
+            return PendingAlerts(problem=redact(f"{type(error).__name__}: {error}"))
+
+    def pending(self) -> PendingAlerts:
+        """Return what waits and what was given up without sending or writing anything; never raises."""
+        try:
+            if not self._channels or not self._path.exists():
+                return PendingAlerts()
+            uri = f"{self._path.absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as connection:
+                return _unsent(connection, self._clock.now().astimezone(NEW_YORK))
+        except Exception as error:  # noqa: BLE001  (as in `notify`)
+            return PendingAlerts(problem=redact(f"{type(error).__name__}: {error}"))
 
     def _tell(self, message: _Message) -> AlertOutcome:
         # The lock is held while sending, so that two processes do not tell the same thing twice.
@@ -263,6 +307,19 @@ class Alerts:
                 _scrubbed(" ".join(said), url) or "it cannot be used",
             )
         return sent
+
+
+def _unsent(connection: sqlite3.Connection, now: datetime) -> PendingAlerts:
+    waiting, given_up = connection.execute(
+        "SELECT count(*) FILTER (WHERE day >= ?), count(*) FILTER (WHERE day < ?) FROM alerts "
+        "WHERE sent_at IS NULL AND day >= ?",
+        (_day(now - _TRIED_FOR), _day(now - _TRIED_FOR), _day(now - _GIVEN_UP_SHOWN_FOR)),
+    ).fetchone()
+    return PendingAlerts(waiting=waiting, given_up=given_up)
+
+
+def _day(moment: datetime) -> str:
+    return moment.date().isoformat()
 
 
 class _Lines(logging.Handler):

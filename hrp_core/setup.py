@@ -15,7 +15,7 @@ from hrp_core.errors import HrpError, NotReadyError
 from hrp_core.execution.bookkeeping import Connect
 from hrp_core.execution.reconciliation import ReconciliationStatus, run_reconciliation
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.types import ExternalPolicy, FlowKind
+from hrp_core.ledger.types import FlowKind
 from hrp_core.models.tracking import EXPERIMENT, Tracking
 from hrp_core.settings import PROJECT_ROOT, Mode, Settings
 from hrp_core.store import Store, migrate
@@ -133,15 +133,8 @@ def _account(settings: Settings, connect: Connect, now: datetime) -> tuple[bool,
         if opened is not None:
             return False, opened
         with connect() as broker:
-            result = run_reconciliation(
-                Store(settings.database_path),
-                journal,
-                broker,
-                now,
-                mode=settings.mode.value,
-                run_id="init",
-                external=ExternalPolicy(settings.external_orders),
-            )
+            store = Store(settings.database_path)
+            result = run_reconciliation(settings, store, journal, broker, now, run_id="init")
         if result.status is not ReconciliationStatus.RECONCILED:
             raise HrpError(
                 f"account {result.account} does not reconcile with the empty ledger: "

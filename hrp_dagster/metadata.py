@@ -20,13 +20,16 @@ BEFORE_KEY = "hrp/before"
 CONTENT_HASH_KEY = "hrp/content_hash"
 SESSION_KEY = "hrp/session"
 PREVIEW_KEY = "preview"
-# Ten columns fit on a screen: these do not belong to the first ten, and some of them hold whole documents.
+# Ten columns fit on a screen: these do not belong to the first ten.
 _FOR_MACHINES = frozenset(
     [
         *("session", "plan_id", "plan_hash", "intent_id", "order_ref", "exec_id", "perm_id", "con_id"),
-        *("allocations", "evidence", "hashes", "mode", "account"),
+        *("mode", "account"),
     ]
 )
+# Whole JSON documents: they make rows as tall as a page, and their beginnings say nothing.
+_DOCUMENTS = frozenset({"allocations", "evidence", "hashes", "reasons"})
+_LONGEST_TEXT = 60
 _DECIMALS = 6
 
 
@@ -98,7 +101,8 @@ def numbers(**values: float | None) -> dict[str, dg.MetadataValue]:
 def preview(frame: pd.DataFrame, table: Table | None = None, rows: int = 10) -> dg.TableMetadataValue:
     """Return the first rows of `frame` as a table that the UI can show; dates and money become text.
 
-    What a person reads stands first: the columns that machines tell rows by come last.
+    What a person reads stands first: the columns that machines tell rows by come last, columns of JSON
+    documents not at all, and long texts are cut. The table itself has everything.
 
     Args:
         frame: any frame.
@@ -106,8 +110,12 @@ def preview(frame: pd.DataFrame, table: Table | None = None, rows: int = 10) -> 
         rows: most rows shown.
     """
     schema = column_schema(table) if table else _schema_of(frame)
-    shown = frame[sorted(frame.columns, key=_FOR_MACHINES.__contains__)].head(rows)
-    columns = sorted(schema.columns, key=lambda column: column.name in _FOR_MACHINES)
+    names = [name for name in frame.columns if name not in _DOCUMENTS]
+    shown = frame[sorted(names, key=_FOR_MACHINES.__contains__)].head(rows)
+    columns = sorted(
+        (column for column in schema.columns if column.name not in _DOCUMENTS),
+        key=lambda column: column.name in _FOR_MACHINES,
+    )
     return dg.MetadataValue.table(
         records=[dg.TableRecord(_shown(record)) for record in shown.to_dict(orient="records")],
         schema=dg.TableSchema(columns=columns, constraints=schema.constraints),
@@ -129,8 +137,11 @@ def _shown(record: Mapping[Any, Any]) -> dict[str, str | int | float | bool | No
             shown[str(name)] = round(value, _DECIMALS)
         elif isinstance(value, Decimal):
             shown[str(name)] = _without_zeros(value)
+        elif type(value) in (bool, int):
+            shown[str(name)] = value
         else:
-            shown[str(name)] = value if type(value) in (bool, int, str) else str(value)
+            text = str(value)
+            shown[str(name)] = text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
     return shown
 
 

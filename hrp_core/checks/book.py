@@ -7,10 +7,13 @@ whatever it says, and whether trading goes on is decided by the reconciliation w
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 
 import pandas as pd
 
+from hrp_core.calendar import nyse
 from hrp_core.checks.claims import Claim, Finding, Rows, Severity, each_session
+from hrp_core.ledger.splits import split_ratio, split_shares
 
 # Sessions back to the last book; a longer gap is judged as a new beginning.
 _LOOK_BACK = 20
@@ -60,7 +63,10 @@ def fills_match_their_orders(rows: Rows, session: date) -> Finding:
 
 
 def positions_are_the_previous_ones_plus_fills(rows: Rows, session: date) -> Finding:
-    """Judge that shares changed by the fills since, and that the strategies' shares sum to the account's."""
+    """Judge that shares changed by fills and splits since, and that the strategies' sum to the account's.
+
+    A split that the ledger does not have yet is between the ledger and the broker.
+    """
     positions = rows.at("positions", session)
     held = _shares(positions)
     account, strategies = held.get("", {}), _summed(held)
@@ -75,15 +81,22 @@ def positions_are_the_previous_ones_plus_fills(rows: Rows, session: date) -> Fin
         return Finding(not problems, observed, float(len(problems)), pd.DataFrame(problems))
     before = _shares(earlier[1]).get("", {})
     traded: dict[str, int] = {}
-    for day, fills in rows.tables["fills"].items():
-        if earlier[0] < day <= session:
-            signed = fills["shares"].where(fills["side"] == "buy", -fills["shares"])
-            for symbol, shares in signed.groupby(fills["symbol"]).sum().items():
-                traded[str(symbol)] = traded.get(str(symbol), 0) + int(shares)
+    expected = dict(before)
+    for day in nyse().between(nyse().next(earlier[0]), session):
+        for symbol, ratio in _splits(rows, nyse().next(day)):
+            expected[symbol] = split_shares(expected.get(symbol, 0), ratio)
+        fills = rows.at("fills", day)
+        if fills.empty:
+            continue
+        signed = fills["shares"].where(fills["side"] == "buy", -fills["shares"])
+        for symbol, shares in signed.groupby(fills["symbol"]).sum().items():
+            traded[str(symbol)] = traded.get(str(symbol), 0) + int(shares)
+            expected[str(symbol)] = expected.get(str(symbol), 0) + int(shares)
     problems += [
         {"symbol": name, "before": before.get(name, 0), "traded": traded.get(name, 0), "account": now}
-        for name in sorted({*account, *before, *traded})
-        if (now := account.get(name, 0)) != before.get(name, 0) + traded.get(name, 0)
+        for name in sorted({*account, *expected})
+        if (now := account.get(name, 0))
+        not in (expected.get(name, 0), before.get(name, 0) + traded.get(name, 0))
     ]
     observed = f"{len(account)} names, {len(problems)} that differ from those of {earlier[0]} plus fills"
     return Finding(not problems, observed, float(len(problems)), pd.DataFrame(problems))
@@ -134,6 +147,18 @@ def _traded(rows: pd.DataFrame) -> set[tuple[str, str, int, Decimal]]:
     return set(zip(*(rows[name].tolist() for name in columns), strict=True))
 
 
+def _splits(rows: Rows, executed: date) -> list[tuple[str, Fraction]]:
+    """Return new shares for one old one by name, of the splits that take effect in an execution session."""
+    actions = rows.at("corporate_actions", executed)
+    if actions.empty:
+        return []
+    splits = actions.loc[(actions["effective_session"] == executed) & actions["factor"].notna()]
+    return [
+        (str(symbol), split_ratio(factor))
+        for symbol, factor in splits[["symbol", "factor"]].itertuples(index=False)
+    ]
+
+
 def _shares(positions: pd.DataFrame) -> dict[str, dict[str, int]]:
     held: dict[str, dict[str, int]] = {}
     if len(positions):
@@ -178,11 +203,12 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
         Claim(
             "positions",
             "positions_are_the_previous_ones_plus_fills",
-            "Shares by name against those of the last book and the stored fills since; and the strategies' "
-            "shares against the account's.",
+            "Shares by name against those of the last book and the stored fills and splits since; and the "
+            "strategies' shares against the account's.",
             lambda _: "equal to the share",
             each_session(positions_are_the_previous_ones_plus_fills),
-            reads=(("positions", _LOOK_BACK), ("fills", _LOOK_BACK)),
+            reads=(("positions", _LOOK_BACK), ("fills", _LOOK_BACK), ("corporate_actions", _LOOK_BACK)),
+            reads_next=("corporate_actions",),
         ),
     ),
     "nav": (

@@ -120,6 +120,8 @@ class Claim:
         threshold: where it turns false, in words or as a number of `limits`.
         judge: returns a finding for every session of the rows.
         reads: tables it is judged on, each with how many sessions before the first one.
+        reads_next: those of `reads` of which the session after the last one, in which orders execute, is read
+            too.
         blocking: whether nothing may be traded on rows of which it is false.
         severity: how bad it is when it is false.
         imports: called before the database is opened: slow imports of `judge`.
@@ -134,6 +136,7 @@ class Claim:
     blocking: bool = False
     severity: Severity = Severity.ERROR
     imports: Callable[[], object] | None = None
+    reads_next: Sequence[str] = ()
 
 
 def each_session(judge: Callable[[Rows, date], Finding]) -> Judgement:

@@ -123,7 +123,11 @@ def judge_stored(
             f"{asset} of session {missing[0]} was never written, so nothing can be said about it; "
             f"materialize {asset} first"
         )
-    tables = {name: _read(connection, name, days, before) for name, before in _reads(claims).items()}
+    ahead = {name for claim in claims for name in claim.reads_next}
+    tables = {
+        name: _read(connection, name, days, before, nyse().next(days[-1]) if name in ahead else days[-1])
+        for name, before in _reads(claims).items()
+    }
     rows = Rows(days, tables, limits)
     checked = [Checked(claim, claim.judge(rows)) for claim in claims]
     _record(connection, asset, checked, hashes, run_id, now)
@@ -159,14 +163,14 @@ def _reads(claims: Sequence[Claim]) -> dict[str, int]:
 
 
 def _read(
-    connection: DuckDBPyConnection, name: str, days: Sequence[date], before: int
+    connection: DuckDBPyConnection, name: str, days: Sequence[date], before: int, end: date
 ) -> dict[date, pd.DataFrame]:
     declared, calendar = table(name), nyse()
     reach = min(before, len(calendar.between(calendar.first, days[0])) - 1)
     # A bound beside the list: the list alone makes DuckDB look at every row group of a long history.
     start = calendar.offset(days[0], -reach)
     try:
-        frame = select_rows(connection, declared, conditions=[("session BETWEEN ? AND ?", [start, days[-1]])])
+        frame = select_rows(connection, declared, conditions=[("session BETWEEN ? AND ?", [start, end])])
     except NotReadyError:
         return {}
     return {day: part.reset_index(drop=True) for day, part in frame.groupby("session")}  # pyright: ignore[reportReturnType]

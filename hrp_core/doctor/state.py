@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 
-from hrp_core.alerts import AlertSettings
+from hrp_core.alerts import Alerts, AlertSettings
 from hrp_core.calendar import nyse
 from hrp_core.doctor.report import Check, examine, failure, ok, skipped, warning
 from hrp_core.errors import BrokerError, ModelError, NotPromotedError, NotReadyError, SettingsError
@@ -25,6 +25,10 @@ from hrp_core.store import Store, newest_session, status, table
 # A step of the day holds the database for a moment; whoever holds it longer is a notebook or a hung run.
 _DATABASE_PATIENCE = 3.0
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_SEND_AGAIN = (
+    "HRP_HOME/logs says why ('alert channel'); correct HRP_ALERT_URLS, and leave desk_alerts_sensor running: "
+    "it sends again"
+)
 _RESTORE = "docs/operations/emergency.md, 'Restore a backup of the journal'"
 
 
@@ -205,7 +209,15 @@ def _alerts(settings: Settings) -> Check:
         return warning(name, f"{given} is set alone, and e-mail needs the other one too", fix)
     if schemes:
         names = ", ".join(scheme.group(1).lower() for scheme in schemes if scheme is not None)
-        return ok(name, f"{len(schemes)} channel{'s' * (len(schemes) > 1)}: {names}")
+        found = f"{len(schemes)} channel{'s' * (len(schemes) > 1)}: {names}"
+        try:
+            settings.clock().now()
+        except (NotReadyError, BrokerError):
+            return ok(name, f"{found}; what waits to be sent is not known without the simulated clock")
+        pending = str(Alerts.from_settings(settings).pending())
+        if pending:
+            return warning(name, f"{found}; {pending}", _SEND_AGAIN)
+        return ok(name, found)
     if settings.mode is Mode.SIM:
         return ok(name, "no channel; in sim alerts are logged only")
     return warning(

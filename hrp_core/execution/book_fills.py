@@ -14,7 +14,6 @@ from hrp_core.execution.bookkeeping import Connect, session_fills
 from hrp_core.execution.reconciliation import run_reconciliation
 from hrp_core.execution.sync import REPORTING_LAG
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.types import ExternalPolicy
 from hrp_core.settings import Settings
 from hrp_core.store import Store
 
@@ -55,15 +54,7 @@ def reconciled_fills(
             raise
         try:
             with connect() as broker:
-                run_reconciliation(
-                    store,
-                    journal,
-                    broker,
-                    now,
-                    mode=settings.mode.value,
-                    run_id=run_id,
-                    external=ExternalPolicy(settings.external_orders),
-                )
+                run_reconciliation(settings, store, journal, broker, now, run_id=run_id)
         except HrpError as error:
             raise type(found)(f"{found}. No reconciliation could be recorded either: {error}") from error
         raise

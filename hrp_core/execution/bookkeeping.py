@@ -139,7 +139,7 @@ def nav_book(journal: Journal, execution_session: date, valued: Collection[date]
         journal.book_executions(),
         journal.order_allocations(),
         execution_session,
-        journal.book_crosses(),
+        [*journal.book_crosses(), *journal.splits()],
     )
 
 

@@ -187,7 +187,7 @@ class PositionTracker:
         marks = self._marks(contracts)
         # The session whose prices a broker gives at this moment: the newest one that has opened.
         as_of = nyse().next(nyse().book_session(snapshot.asked_at))
-        paid = held_commissions(journal.book_executions())
+        paid = held_commissions(journal.book_executions(), journal.splits())
         self._seen = _Seen(snapshot, book, as_of, marks, paid)
         self._positions = {
             symbol: Position(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from decimal import Decimal
+from fractions import Fraction
 
 from hrp_core.calendar import NEW_YORK, Calendar, Clock, nyse
 from hrp_core.errors import BrokerConnectionError, BrokerError, RefusedError
@@ -25,8 +25,9 @@ from hrp_core.execution.preopen_judgement import (
     judge_preopen,
 )
 from hrp_core.execution.reconcile import broker_shares
-from hrp_core.execution.reconciliation import ClassifiedBreak, classify_breaks, known_splits
+from hrp_core.execution.reconciliation import ClassifiedBreak, classify_breaks
 from hrp_core.execution.sender import Sender
+from hrp_core.execution.splits import known_splits
 from hrp_core.execution.sync import Observation, observe, require_complete
 from hrp_core.execution.withdrawal import (
     Withdrawal,
@@ -230,7 +231,7 @@ def _basket(
 
 
 def _classified(
-    journal: Journal, seen: Observation, splits: Mapping[str, Decimal]
+    journal: Journal, seen: Observation, splits: Mapping[str, Fraction]
 ) -> tuple[ClassifiedBreak, ...]:
     ledger = {symbol: holding.shares for symbol, holding in seen.book.holdings.items()}
     for symbol, holding in read_carve_out(journal).holdings.items():

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 
 from hrp_core.calendar import Calendar
 from hrp_core.execution.broker import Quote
@@ -93,7 +94,7 @@ class Basket:
     held: tuple[str, ...]
     quotes: Mapping[str, Quote]
     closes: Mapping[str, Decimal]
-    splits: Mapping[str, Decimal]
+    splits: Mapping[str, Fraction]
     breaks: tuple[ClassifiedBreak, ...]
     latch: Latch = field(default_factory=lambda: Latch(LatchState.ACTIVE))
 
@@ -238,7 +239,7 @@ def _changed_basis(basket: Basket, symbol: str, quote: Quote | None) -> Concern 
     factor = basket.splits.get(symbol)
     if factor is not None:
         message = (
-            f"{symbol}: {factor.normalize():f} new shares for one old one take effect on "
+            f"{symbol}: {factor} new shares for one old one take effect on "
             f"{basket.execution_session}; the order's quantity is on the old basis"
         )
         return Concern(ConcernKind.CORPORATE_ACTION, message, symbol)

@@ -30,6 +30,7 @@ from hrp_core.ledger.nav import PastNav, nav_frame, nav_row, positions_frame
 from hrp_core.ledger.types import (
     Attempt,
     BookedCross,
+    BookedSplit,
     CashFlow,
     Execution,
     FrozenPlan,
@@ -67,15 +68,19 @@ class Rebuilt:
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What the book is folded from, read once."""
+    """What the book is folded from, read once; the splits stand among the crosses."""
 
     mode: str
     account: str
     flows: tuple[CashFlow, ...]
     executions: tuple[Execution, ...]
-    crosses: tuple[BookedCross, ...]
+    crosses: tuple[BookedCross | BookedSplit, ...]
     allocations: Mapping[str, OrderAllocation]
     sent: Mapping[str, tuple[Attempt, Intent]]
+
+    @property
+    def splits(self) -> list[BookedSplit]:
+        return [item for item in self.crosses if isinstance(item, BookedSplit)]
 
 
 @dataclass(slots=True)
@@ -138,7 +143,7 @@ def positions_as_of(
     calendar = calendar or nyse()
     facts = _read_facts(journal)
     executions = [item for item in facts.executions if session_of(item) <= day]
-    book = fold_book(facts.flows, executions, facts.allocations, through=day)
+    book = fold_book(facts.flows, executions, facts.allocations, day, facts.crosses)
     session = calendar.offset(calendar.next_session_from(day + timedelta(days=1)), -1)
     with store.read() as connection:
         priced = bool(stored_columns(connection, table("prices").name))
@@ -150,7 +155,7 @@ def positions_as_of(
         updated_at=calendar.close(session),
         mode=facts.mode,
         account=facts.account,
-        commissions=held_commissions(executions),
+        commissions=held_commissions(executions, [item for item in facts.splits if item.session <= day]),
     )
 
 
@@ -233,7 +238,8 @@ def replace_account_rows(
 
 def _read_facts(journal: Journal) -> _Facts:
     mode, account = journal.binding()
-    flows, executions, crosses = journal.cash_flows(), journal.book_executions(), journal.book_crosses()
+    flows, executions = journal.cash_flows(), journal.book_executions()
+    crosses = (*journal.book_crosses(), *journal.splits())
     # Read after the executions: an order is in the journal before it can trade.
     allocations = journal.order_allocations()
     refs = sorted({item.order_ref for item in executions if item.order_ref})
@@ -325,7 +331,7 @@ def _project_book(connection: DuckDBPyConnection, facts: _Facts, calendar: Calen
             marks,
             as_of=as_of,
             updated_at=updated_at,
-            commissions=held_commissions(facts.executions),
+            commissions=held_commissions(facts.executions, facts.splits),
             **owner,
         ),
         STRATEGY_POSITIONS: strategy_positions_frame(book, as_of=as_of, updated_at=updated_at, **owner),

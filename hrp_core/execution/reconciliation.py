@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 
-from hrp_core.calendar import Calendar, nyse
-from hrp_core.errors import NotReadyError
+from hrp_core.calendar import nyse
 from hrp_core.execution.broker import Broker
 from hrp_core.execution.dividends import ExpectedDividend, expected_dividends, matching_dividends
 from hrp_core.execution.reconcile import broker_shares
+from hrp_core.execution.splits import untaken_splits
 from hrp_core.execution.sync import Observation, observe
 from hrp_core.ledger.book import read_carve_out
 from hrp_core.ledger.journal import Journal
+from hrp_core.ledger.splits import split_shares
 from hrp_core.ledger.types import (
     Attempt,
+    BookedSplit,
     Break,
     BreakClass,
     BreakKind,
@@ -32,7 +35,8 @@ from hrp_core.ledger.types import (
     OrderStatus,
 )
 from hrp_core.money import to_money
-from hrp_core.store import EventType, Store, append_event, read_table, table
+from hrp_core.settings import Settings
+from hrp_core.store import EventType, Store, append_event
 
 SUSPENSE_FLOOR = Decimal(5)
 SUSPENSE_SHARE = Decimal("0.0001")
@@ -87,7 +91,7 @@ def classify_breaks(
     ledger: Mapping[str, int],
     broker: Mapping[str, int],
     unknown: Iterable[tuple[Attempt, Intent]] = (),
-    splits: Mapping[str, Decimal] | None = None,
+    splits: Mapping[str, Fraction] | None = None,
     dividends: Sequence[ExpectedDividend] = (),
     cash_difference: Decimal = Decimal(0),
 ) -> tuple[ClassifiedBreak, ...]:
@@ -99,7 +103,7 @@ def classify_breaks(
         ledger: account shares by symbol, the carve-out included.
         broker: account shares by symbol.
         unknown: orders of unknown fate; one that may have traded the difference explains it.
-        splits: new shares for one old one, by symbol, of splits since the ledger's last execution.
+        splits: new shares for one old one, by symbol, of splits that the ledger does not have.
         dividends: that the account is owed; ones that match the difference in cash to the cent explain it.
         cash_difference: broker less ledger, USD.
     """
@@ -123,7 +127,7 @@ def classify_breaks(
             if cause is BreakClass.CORPORATE_ACTION:
                 more = (
                     f"; the known split of {(splits or {})[item.symbol]} new for 1 old explains it. Nothing "
-                    "is sent until the ledger has it too: compare with the broker's statement"
+                    f"is sent until the ledger has it too: see `hrp split {item.symbol}`"
                 )
         found.append(ClassifiedBreak(item.kind, cause, f"{item.message}{more}", item.symbol))
     return tuple(found)
@@ -134,16 +138,15 @@ def _cause_of_shares(
     ledger: int,
     broker: int,
     fates: Iterable[tuple[Attempt, Intent]],
-    splits: Mapping[str, Decimal],
+    splits: Mapping[str, Fraction],
 ) -> BreakClass:
     difference = broker - ledger
     for attempt, intent in fates:
         signed = intent.side.sign * (attempt.quantity - attempt.filled)
         if intent.contract.symbol == symbol and difference * signed > 0 and abs(difference) <= abs(signed):
             return BreakClass.MISSED_FILL
-    factor = splits.get(symbol)
-    # Fractions of a share are paid out, so that a split may leave one share less than the factor says.
-    if factor is not None and 0 <= ledger * factor - broker < 1:
+    ratio = splits.get(symbol)
+    if ratio is not None and split_shares(ledger, ratio) == broker:
         return BreakClass.CORPORATE_ACTION
     return BreakClass.UNKNOWN
 
@@ -154,15 +157,7 @@ def suspense_limit(nav: Decimal) -> Decimal:
 
 
 def run_reconciliation(
-    store: Store,
-    journal: Journal,
-    broker: Broker,
-    now: datetime,
-    *,
-    mode: str,
-    run_id: str,
-    external: ExternalPolicy = ExternalPolicy.HALT,
-    calendar: Calendar | None = None,
+    settings: Settings, store: Store, journal: Journal, broker: Broker, now: datetime, *, run_id: str
 ) -> Reconciliation:
     """Compare ledger and broker, classify what differs, book what explains cash, record the run.
 
@@ -171,21 +166,19 @@ def run_reconciliation(
     (REDUCING); nothing here ever opens it.
 
     Args:
+        settings: names the mode and what to do about orders placed elsewhere.
         store: known splits and dividends are read from it, the run is appended to it.
         journal: the journal of this mode.
         broker: connected; a reader is enough.
         now: from the clock.
-        mode: sim, paper or live.
         run_id: who runs it.
-        external: what to do about orders placed elsewhere.
-        calendar: default the New York Stock Exchange.
 
     Raises:
         IncompleteSnapshotError, RefusedError, BrokerConnectionError: as `sync_broker`; nothing is recorded.
     """
-    calendar = calendar or nyse()
+    calendar, mode = nyse(), settings.mode.value
     session = calendar.next(calendar.book_session(now))
-    seen = observe(broker, journal, now, mode=mode, external=external, calendar=calendar)
+    seen = observe(broker, journal, now, mode=mode, external=ExternalPolicy(settings.external_orders))
     carve_out = read_carve_out(journal)
     ledger = {symbol: holding.shares for symbol, holding in seen.book.holdings.items()}
     for symbol, holding in carve_out.holdings.items():
@@ -198,7 +191,7 @@ def run_reconciliation(
         ledger=ledger,
         broker=broker_shares(seen.snapshot.positions),
         unknown=journal.sent_with_status(OrderStatus.UNKNOWN).values(),
-        splits=known_splits(store, seen.book.as_of, session),
+        splits=_ratios(untaken_splits(store, journal, now)) if seen.breaks else {},
         dividends=owed,
         cash_difference=difference,
     )
@@ -222,18 +215,12 @@ def run_reconciliation(
     return result
 
 
-def known_splits(store: Store, since: date | None, through: date) -> dict[str, Decimal]:
-    """Return new shares for one old one by symbol, of the splits after `since` up to `through`."""
-    try:
-        rows = read_table(store, table("corporate_actions"), end=through)
-    except NotReadyError:
-        return {}  # a source without corporate actions: no difference is explained by one
-    factors: dict[str, Decimal] = {}
-    known = rows[["symbol", "effective_session", "factor"]].dropna().drop_duplicates()
-    for symbol, effective, factor in known.itertuples(index=False):
-        if effective <= through and (since is None or effective > since):
-            factors[symbol] = factors.get(symbol, Decimal(1)) * Decimal(repr(float(factor)))
-    return factors
+def _ratios(splits: Iterable[BookedSplit]) -> dict[str, Fraction]:
+    """Return new shares for one old one by symbol, of all of `splits`."""
+    ratios: dict[str, Fraction] = {}
+    for split in splits:
+        ratios[split.symbol] = ratios.get(split.symbol, Fraction(1)) * split.ratio
+    return ratios
 
 
 def _only_cash(seen: Observation, breaks: Sequence[ClassifiedBreak]) -> bool:

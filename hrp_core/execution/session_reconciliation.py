@@ -14,7 +14,6 @@ from hrp_core.calendar import nyse
 from hrp_core.execution.bookkeeping import Connect
 from hrp_core.execution.reconciliation import run_reconciliation
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.types import ExternalPolicy
 from hrp_core.settings import Settings
 from hrp_core.store import Store, table
 
@@ -60,15 +59,7 @@ def session_reconciliation(
     calendar = nyse()
     if session == calendar.book_session(now):
         with connect() as broker:
-            run_reconciliation(
-                store,
-                journal,
-                broker,
-                now,
-                mode=settings.mode.value,
-                run_id=run_id,
-                external=ExternalPolicy(settings.external_orders),
-            )
+            run_reconciliation(settings, store, journal, broker, now, run_id=run_id)
     mode, account = journal.binding()
     valued = calendar.next(session)
     with store.read() as connection:

@@ -1,4 +1,4 @@
-"""The book: cash and positions as a pure fold of cash flows, executions, commissions and crosses.
+"""The book: cash and positions as a pure fold of cash flows, executions, commissions, crosses and splits.
 
 What belongs here: the arithmetic, for the account and for each strategy's share of it. Prices and valuation
 are in `nav`; nothing here, or there, has ever seen a broker's own positions or cash. A cross moves shares and
@@ -7,15 +7,19 @@ cash between strategies; the account's do not know of it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 from hrp_core.calendar import NEW_YORK
 from hrp_core.ledger.allocation import FillPart, Progress, parts_of
 from hrp_core.ledger.records import AccountRecords
-from hrp_core.ledger.types import BookedCross, CashFlow, Execution, OrderAllocation
+from hrp_core.ledger.splits import divide_split, split_shares
+from hrp_core.ledger.types import BookedCross, BookedSplit, CashFlow, Execution, OrderAllocation
 from hrp_core.money import from_units, to_average, to_money, to_units
 from hrp_core.portfolio.types import LedgerState, OrderSide
+
+Move = Execution | BookedCross | BookedSplit
+"""What moves shares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ def read_book(records: AccountRecords, through: date | None = None) -> Book:
         records.book_executions(),
         records.order_allocations(),
         through,
-        records.book_crosses(),
+        [*records.book_crosses(), *records.splits()],
     )
 
 
@@ -108,16 +112,16 @@ def fold_book(
     executions: Iterable[Execution],
     allocations: Mapping[str, OrderAllocation],
     through: date | None = None,
-    crosses: Iterable[BookedCross] = (),
+    crosses: Iterable[BookedCross | BookedSplit] = (),
 ) -> Book:
-    """Fold cash flows, executions and crosses into a book. The order in which they are given does not matter.
+    """Fold cash flows, executions, crosses and splits into a book, in whatever order they are given.
 
     Args:
         flows: all cash flows.
         executions: the effective executions (corrections applied), commissions joined.
         allocations: how orders are shared among strategies, by orderRef; recorded trades by execution id.
         through: last session to fold in; None for all.
-        crosses: those whose open has passed.
+        crosses: those whose open has passed; and the splits.
     """
     counted = [flow for flow in flows if through is None or flow.session <= through]
     fold = BookFold(sum((flow.amount for flow in counted), Decimal(0)))
@@ -127,34 +131,32 @@ def fold_book(
     return fold.book(counted)
 
 
-def in_order(
-    executions: Iterable[Execution], crosses: Iterable[BookedCross]
-) -> list[Execution | BookedCross]:
-    """Return what moved shares, in the order in which it did; crosses before executions of one moment."""
-    moved: list[Execution | BookedCross] = [*executions, *crosses]
-    return sorted(
-        moved,
-        key=lambda item: (
-            (item.executes_at, 0, item.cross_id)
-            if isinstance(item, BookedCross)
-            else (item.executed_at, 1, item.exec_id)
-        ),
-    )
+def in_order(executions: Iterable[Execution], crosses: Iterable[BookedCross | BookedSplit]) -> list[Move]:
+    """Return what moved shares, in the order in which it did; executions last of what is of one moment."""
+    return sorted([*executions, *crosses], key=_place)
 
 
-def session_of(item: Execution | BookedCross) -> date:
-    """Return the session in which an execution or a cross took effect (New York date)."""
-    return item.session if isinstance(item, BookedCross) else item.executed_at.astimezone(NEW_YORK).date()
+def _place(item: Move) -> tuple[datetime, int, str]:
+    if isinstance(item, BookedSplit):
+        return item.executes_at, 0, item.symbol
+    if isinstance(item, BookedCross):
+        return item.executes_at, 1, item.cross_id
+    return item.executed_at, 2, item.exec_id
+
+
+def session_of(item: Move) -> date:
+    """Return the session in which an execution, a cross or a split took effect (New York date)."""
+    return item.executed_at.astimezone(NEW_YORK).date() if isinstance(item, Execution) else item.session
 
 
 class BookFold:
-    """A book while it is being folded, one execution or cross at a time in the order of their execution.
+    """A book while it is being folded, one execution, cross or split at a time in the order of `in_order`.
 
     Args:
         cash: USD at the start.
 
     Attributes:
-        as_of: session of the newest execution or cross; None without any.
+        as_of: session of the newest execution, cross or split; None without any.
         unreported_commissions: executions whose commission is missing; `cash` counts them as zero.
         fills: parts of the executions folded in; whoever folds session by session may empty it.
         crosses: likewise of the crosses whose price is known.
@@ -214,9 +216,11 @@ class BookFold:
             for name, held in sorted(self._strategies.items())
         }
 
-    def add(self, item: Execution | BookedCross, allocations: Mapping[str, OrderAllocation]) -> None:
+    def add(self, item: Move, allocations: Mapping[str, OrderAllocation]) -> None:
         """Fold in what moved shares; `allocations` by orderRef, or execution id where there is none."""
-        if isinstance(item, BookedCross):
+        if isinstance(item, BookedSplit):
+            self.split(item)
+        elif isinstance(item, BookedCross):
             self.cross(item)
         else:
             self.trade(item, allocations.get(item.order_ref or item.exec_id))
@@ -256,6 +260,23 @@ class BookFold:
         self._give(parts)
         if item.price is not None:
             self.crosses += parts
+
+    def split(self, item: BookedSplit) -> None:
+        """Fold in one split: shares times its ratio, average prices divided by it, cash as it was.
+
+        The fraction of a share that it leaves goes at no price: what is paid for it is a cash flow.
+        """
+        self.as_of = item.session
+        held = self._account.holdings.get(item.symbol)
+        if held is not None:
+            self._account.split(item, split_shares(held.shares, item.ratio))
+        owned = {
+            name: each.holdings[item.symbol].shares
+            for name, each in self._strategies.items()
+            if item.symbol in each.holdings
+        }
+        for name, shares in divide_split(owned, item.ratio).items():
+            self._strategies[name].split(item, shares)
 
     def _give(self, parts: Sequence[FillPart]) -> None:
         for part in parts:
@@ -315,6 +336,17 @@ class _Positions:
     def __init__(self) -> None:
         self.holdings: dict[str, Holding] = {}
         self.realized = Decimal(0)
+
+    def split(self, item: BookedSplit, after: int) -> None:
+        """Turn the shares of a holding into `after`; what rounding takes or gives is realized at no price."""
+        held, ratio = self.holdings[item.symbol], item.ratio
+        average = to_average(held.average_price * ratio.denominator / ratio.numerator)
+        rounded = held.shares * ratio - after
+        self.realized -= to_money(average * rounded.numerator / rounded.denominator)
+        if after:
+            self.holdings[item.symbol] = Holding(after, average, held.since)
+        else:
+            del self.holdings[item.symbol]
 
     def trade(self, symbol: str, signed: int, price: Decimal, session: date | None = None) -> None:
         """Apply `signed` shares: reducing realizes, increasing averages, crossing zero does both."""

@@ -22,7 +22,7 @@ from hrp_core.calendar import NEW_YORK
 from hrp_core.errors import DataError, JournalError
 from hrp_core.money import from_units, to_units
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 # Evidence is never rewritten; sqlite itself enforces it, whoever holds the file.
 _APPEND_ONLY = (
     "fence",
@@ -35,6 +35,7 @@ _APPEND_ONLY = (
     "order_ids",
     "crosses",
     "cross_prices",
+    "splits",
     "snapshots",
     "cash_flows",
     "flow_sessions",
@@ -188,6 +189,10 @@ def _add_trades_and_order_ids(connection: sqlite3.Connection) -> None:
     _add_tables(connection, "trade_strategies", "order_ids")
 
 
+def _add_splits(connection: sqlite3.Connection) -> None:
+    _add_tables(connection, "splits")
+
+
 # What each version of the schema added to the one before it.
 _STEPS = {
     2: _add_external_orders,
@@ -195,6 +200,7 @@ _STEPS = {
     4: _add_controls,
     5: _add_flow_sessions,
     6: _add_trades_and_order_ids,
+    7: _add_splits,
 }
 
 

@@ -16,10 +16,12 @@ from hrp_core.errors import NotReadyError, RefusedError
 from hrp_core.ledger import attempts as _attempts
 from hrp_core.ledger import crosses as _crosses
 from hrp_core.ledger import executions as _executions
+from hrp_core.ledger import splits as _splits
 from hrp_core.ledger.database import Database, moment_text, parse_moment
 from hrp_core.ledger.flows import FlowRecords
 from hrp_core.ledger.types import (
     BookedCross,
+    BookedSplit,
     Execution,
     ExternalPolicy,
     Latch,
@@ -202,6 +204,22 @@ class AccountRecords(FlowRecords):
         """
         with self._database.write() as connection:
             return _crosses.add_price(connection, cross_id, price, now)
+
+    # --- splits --------------------------------------------------------------------------------------
+
+    def record_split(self, split: BookedSplit) -> bool:
+        """Take a split into the ledger; return False when it is recorded already.
+
+        Raises:
+            RefusedError: another ratio is recorded of that name and session.
+        """
+        with self._database.write() as connection:
+            return _splits.add_split(connection, split)
+
+    def splits(self) -> tuple[BookedSplit, ...]:
+        """Return the splits that were taken into the ledger, by session and symbol."""
+        with self._database.read() as connection:
+            return _splits.load_splits(connection)
 
     # --- orders placed elsewhere ---------------------------------------------------------------------
 

@@ -180,6 +180,18 @@ CREATE TABLE cross_prices (
     recorded_at TEXT NOT NULL
 ) STRICT;
 
+-- Splits that a person has taken into the ledger. They count in the book from midnight of `session` on, the first
+-- that trades at the new number of shares.
+CREATE TABLE splits (
+    symbol     TEXT NOT NULL,
+    session    TEXT NOT NULL,
+    new_shares INTEGER NOT NULL CHECK (new_shares > 0),
+    old_shares INTEGER NOT NULL CHECK (old_shares > 0),
+    by         TEXT NOT NULL,
+    at         TEXT NOT NULL,
+    PRIMARY KEY (symbol, session)
+) STRICT;
+
 CREATE TABLE snapshots (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
     account         TEXT NOT NULL,

@@ -6,10 +6,12 @@ Decimals in USD; sessions are dates. Past 400 lines because the rows refer to on
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 
+from hrp_core.calendar import NEW_YORK
 from hrp_core.errors import RefusedError
 from hrp_core.portfolio.types import Cross, OrderSide, OrderType, Purpose
 
@@ -272,6 +274,34 @@ class BookedCross:
     price: Decimal | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BookedSplit:
+    """A split that a person has taken into the ledger. The journal has one of a name and session at most.
+
+    Attributes:
+        session: first session that trades at the new number of shares.
+        ratio: new shares for one old one.
+        by: who took it.
+        at: when.
+    """
+
+    symbol: str
+    session: date
+    ratio: Fraction
+    by: str
+    at: datetime
+
+    @property
+    def executes_at(self) -> datetime:
+        """Midnight in New York: before anything that trades in its session."""
+        return datetime.combine(self.session, time(), NEW_YORK)
+
+    def __str__(self) -> str:
+        """Return it as a person says it."""
+        new, old = self.ratio.numerator, self.ratio.denominator
+        return f"{self.symbol} {new} new for {old} old of {self.session}"
+
+
 class FlowKind(StrEnum):
     """Why cash moved other than by an execution or its commission."""
 
@@ -282,6 +312,7 @@ class FlowKind(StrEnum):
     INTEREST = "interest"
     FEE = "fee"
     TAX = "tax"
+    CASH_IN_LIEU = "cash-in-lieu"  # of the fraction of a share that a split left
     SUSPENSE = "suspense"  # a small difference that nobody has explained yet
 
     @property

@@ -101,6 +101,21 @@ class Account:
             del self._positions[symbol]
         return received - cost
 
+    def split(self, symbol: str, shares: int, paid_units: int) -> None:
+        """Turn the shares of a name into `shares`, and receive money for the fraction that is left.
+
+        Their cost stays; where no whole share is left, it is realized against the money.
+        """
+        held = self._positions[symbol]
+        self.cash_units += paid_units
+        self.realized_units += paid_units
+        if shares:
+            price = half_even(held.last_price_units * held.shares, shares)
+            self._positions[symbol] = replace(held, shares=shares, last_price_units=price)
+        else:
+            self.realized_units -= held.cost_units
+            del self._positions[symbol]
+
     def take_back(self, fill: Fill) -> None:
         """Undo one fill: its shares, its money and what it realized.
 

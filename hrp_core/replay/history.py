@@ -6,15 +6,18 @@ What belongs here: the inputs of the loop. What does not: deciding and trading (
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime, time
 from typing import cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hrp_core.calendar import NEW_YORK
 from hrp_core.errors import NotReadyError
 from hrp_core.features import FEATURES, INPUT_FIELDS, compute
+from hrp_core.ledger.splits import split_ratio
+from hrp_core.ledger.types import BookedSplit
 from hrp_core.market import Panel, to_panel
 from hrp_core.market.load import KNOWN_SESSIONS
 from hrp_core.matching import Tape
@@ -71,6 +74,24 @@ class History:
         universe, removed, sell_only = _universe(store)
         return cls(
             history.panel, history.tape, history.known, universe, removed, _predictions(store), sell_only
+        )
+
+    @property
+    def splits(self) -> tuple[BookedSplit, ...]:
+        """The splits that the prices state, by session and symbol."""
+        factors = self.panel.fields.get("split_factor")
+        if factors is None:
+            return ()
+        rows, columns = np.nonzero(np.isfinite(factors) & (factors != 1))
+        return tuple(
+            BookedSplit(
+                self.panel.symbols[column],
+                (session := self.panel.sessions[row]),
+                split_ratio(float(factors[row, column])),
+                "replay",
+                datetime.combine(session, time(), NEW_YORK),
+            )
+            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
         )
 
     def members(self, session: date) -> dict[str, bool]:

@@ -4,6 +4,7 @@ What belongs here: the order of the steps. The decision, the market and the book
 run: `decide`, the matching engine, `BookFold`.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -17,7 +18,7 @@ from hrp_core.execution.order_terms import TERMS, passive_price
 from hrp_core.ledger.book import BookFold
 from hrp_core.ledger.crosses import cross_id_of
 from hrp_core.ledger.nav import Returns
-from hrp_core.ledger.types import BookedCross, Contract, Execution, OrderAllocation
+from hrp_core.ledger.types import BookedCross, BookedSplit, Contract, Execution, OrderAllocation
 from hrp_core.matching import Engine, EngineState, Fill, NewOrder, OrderFilled, OrderRejected, Side, Tape
 from hrp_core.matching.instruments import MIN_TICK
 from hrp_core.money import from_units, to_money, to_units
@@ -116,6 +117,7 @@ def replay(
     *,
     cash: Decimal,
     flows: Mapping[date, Decimal] | None = None,
+    splits: Sequence[BookedSplit] | None = None,
     on_session: Callable[[date], None] | None = None,
 ) -> list[ReplayedSession]:
     """Run the daily loop from an account with nothing but cash.
@@ -127,6 +129,9 @@ def replay(
         policy: strategies and limits of a session.
         cash: opening cash, USD.
         flows: cash that moved for another reason, by the first session decided with it, USD.
+        splits: those that the account took, whose fractions of a share are paid in `flows`; default: those of
+            the prices, and fractions are paid at the close. As the check before the open has it in the daily
+            run, no order in a name executes on the session of its split.
         on_session: called after each session.
 
     Raises:
@@ -147,6 +152,9 @@ def replay(
     pending_flows = sorted((flows or {}).items())
     earlier: dict[str, list[frozenset[str]]] = {}
     done: list[ReplayedSession] = []
+    taken: dict[date, list[BookedSplit]] = defaultdict(list)
+    for split in history.splits if splits is None else splits:
+        taken[split.session].append(split)
     earned = Returns(cash)
     halted = False
     for session, moment in zip(sessions, moments, strict=True):
@@ -178,6 +186,9 @@ def replay(
         halted = chosen.decided is None and (halted or latch_of(plan.verdicts) == HALTED)
         execution_session = calendar.next(session)
         sent = replace(plan, orders=(), crosses=()) if halted else plan
+        for split in taken[execution_session]:
+            _split(engine, split, book, pays=splits is None)
+            sent = replace(sent, orders=tuple(each for each in sent.orders if each.symbol != split.symbol))
         # Crosses first: they take effect at the very moment at which the opening's executions begin.
         crosses = _cross(history.tape, sent, calendar.open(execution_session), book)
         fills = _trade(engine, sent, session, calendar.close(execution_session), book)
@@ -188,6 +199,20 @@ def replay(
         if on_session is not None:
             on_session(session)
     return done
+
+
+def _split(engine: Engine, split: BookedSplit, book: BookFold, *, pays: bool) -> None:
+    held = book.holdings.get(split.symbol)
+    book.split(split)
+    if held is None:
+        return
+    kept = book.holdings.get(split.symbol)
+    shares, paid = 0 if kept is None else kept.shares, 0
+    if pays:
+        close = engine.tape.last_close_units(split.symbol, split.session) or 0
+        paid = round((held.shares * split.ratio - shares) * close)
+    book.add_cash(from_units(paid))
+    engine.account.split(split.symbol, shares, paid)
 
 
 def _trade(

@@ -82,6 +82,7 @@ def check_parity(history: History, journal: Journal) -> Parity:
         lambda session: frozen_policy(plans[session]),
         cash=opening,
         flows=flows,
+        splits=journal.splits(),
     )
     decided_intents = {intent.intent_id for plan in plans.values() for intent in plan.intents}
     traded_fills = _traded_fills(journal, decided_intents)

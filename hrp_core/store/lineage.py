@@ -44,6 +44,7 @@ class EventType(StrEnum):
     STRATEGY_CHANGED = "strategy_changed"
     SYMBOL_CONTROLLED = "symbol_controlled"
     CASH_RECORDED = "cash_recorded"
+    SPLIT_TAKEN = "split_taken"
 
 
 _COLUMNS = (

@@ -1,4 +1,4 @@
-"""`hrp sync`, `hrp reconcile` and `hrp cash`: bring the journal up to date and explain what differs."""
+"""`hrp sync`, `hrp reconcile`, `hrp split`, `hrp cash`: the journal brought up to date, and what differs."""
 
 import getpass
 from collections.abc import Iterator
@@ -38,9 +38,12 @@ class CashKind(StrEnum):
     INTEREST = "interest"
     FEE = "fee"
     TAX = "tax"
+    CASH_IN_LIEU = "cash-in-lieu"
 
 
 _PAID_OUT = frozenset({CashKind.WITHDRAWAL, CashKind.FEE, CashKind.TAX})
+# Of a short position they are paid, not received.
+_EITHER_WAY = frozenset({CashKind.DIVIDEND, CashKind.CASH_IN_LIEU})
 
 
 def sync(as_json: JsonOption = False) -> None:
@@ -88,15 +91,8 @@ def reconcile(as_json: JsonOption = False) -> None:
     store = Store(settings.database_path)
     migrate(store)
     with _connected(settings) as (broker, journal):
-        result = run_reconciliation(
-            store,
-            journal,
-            broker,
-            settings.clock().now(),
-            mode=settings.mode.value,
-            run_id=f"cli-{getpass.getuser()}",
-            external=ExternalPolicy(settings.external_orders),
-        )
+        now, run_id = settings.clock().now(), f"cli-{getpass.getuser()}"
+        result = run_reconciliation(settings, store, journal, broker, now, run_id=run_id)
     if as_json:
         print_json(asdict(result))
     else:
@@ -118,10 +114,70 @@ def reconcile(as_json: JsonOption = False) -> None:
         )
 
 
+def split(
+    symbol: Annotated[str, typer.Argument(help="Name that was split.")],
+    record: Annotated[
+        bool, typer.Option("--record", help="Take it into the ledger; else it is shown.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a split does to the ledger, where the broker's shares prove it; take it with --record."""
+    settings = load_settings()
+    from hrp_core.execution.splits import split_effects, take_splits
+    from hrp_core.store import Store, migrate
+
+    symbol, now, store = symbol.strip().upper(), settings.clock().now(), Store(settings.database_path)
+    migrate(store)
+    journal = Journal(settings.journal_path)
+    try:
+        act = take_splits if record else split_effects
+        effects = act(store, journal, symbol, by=getpass.getuser(), now=now)
+    finally:
+        journal.close()
+    if as_json:
+        shown = [
+            {
+                **asdict(effect),
+                "split": str(effect.split),
+                "fraction": str(effect.fraction),
+                "before": {owner or "account": count for owner, count in effect.before.items()},
+                "after": {owner or "account": count for owner, count in effect.after.items()},
+            }
+            for effect in effects
+        ]
+        print_json({"recorded": record, "effects": shown})
+        return
+    if not effects:
+        out.print(f"The ledger has every known split of {symbol}; nothing to do.", markup=False)
+        return
+    columns = [("owner", "Owner"), ("before", "Shares before"), ("after", "Shares after")]
+    for effect in effects:
+        owners = [
+            {"owner": owner or "account", "before": count, "after": effect.after.get(owner, 0)}
+            for owner, count in effect.before.items()
+        ]
+        print_table(f"Split of {effect.split}", columns, owners)
+        average = "no whole share" if effect.average_after is None else f"{effect.average_after} USD"
+        out.print(f"Average price: {effect.average_before} USD before, {average} after.", markup=False)
+        if effect.fraction:
+            worth = "" if effect.cash_in_lieu is None else f", about {money(effect.cash_in_lieu)} USD"
+            out.print(
+                f"{effect.fraction} of a share is paid in cash{worth}. Once the broker has paid: hrp cash "
+                f"record cash-in-lieu AMOUNT --reference cash-in-lieu-{symbol}-{effect.split.session}",
+                markup=False,
+            )
+    if record:
+        out.print("Recorded. Next: hrp reconcile; plans made before it are made again.", markup=False)
+    else:
+        out.print(
+            f"Nothing is recorded yet. To take it into the ledger: hrp split {symbol} --record", markup=False
+        )
+
+
 @cash_app.command("record")
 def record(
     kind: Annotated[CashKind, typer.Argument(help="What it is.")],
-    amount: Annotated[str, typer.Argument(help="USD; positive, unless it is a dividend paid on a short.")],
+    amount: Annotated[str, typer.Argument(help="USD; positive, but for what is paid on a short.")],
     reference: Annotated[str, typer.Option(help="Unique name, such as the broker's statement line.")],
     session: Annotated[
         str | None, typer.Option(help="Session that first contains it; default: the newest that has opened.")
@@ -129,7 +185,7 @@ def record(
     note: Annotated[str, typer.Option(help="Anything worth knowing.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Record a deposit, withdrawal, dividend, interest, fee or tax in the journal."""
+    """Record a deposit, withdrawal, dividend, interest, fee, tax or cash in lieu in the journal."""
     settings = load_settings()
     from hrp_core.store import EventType, Store, log_event, migrate
 
@@ -161,7 +217,7 @@ def _amount(kind: CashKind, text: str) -> Decimal:
         value = Decimal(text)
     except InvalidOperation:
         raise typer.BadParameter(f"{text!r} is not an amount of money") from None
-    if not value.is_finite() or value == 0 or (value < 0 and kind is not CashKind.DIVIDEND):
+    if not value.is_finite() or value == 0 or (value < 0 and kind not in _EITHER_WAY):
         raise typer.BadParameter(f"{text} is no amount of a {kind.value}: give it as a positive number")
     return -value if kind in _PAID_OUT else value
 

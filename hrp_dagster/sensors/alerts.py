@@ -46,8 +46,8 @@ def desk_alerts_sensor(platform: dg.ResourceParam[Platform]) -> dg.SkipReason:
         finally:
             journal.close()
     said = tell(settings, notices) or "nothing to tell"
-    waiting = Alerts.from_settings(settings).send_pending()
-    return dg.SkipReason(f"{said}; {waiting} alerts could not be sent yet" if waiting else said)
+    pending = str(Alerts.from_settings(settings).send_pending())
+    return dg.SkipReason(f"{said}; {pending}" if pending else said)
 
 
 @dg.run_failure_sensor(

@@ -19,7 +19,8 @@ import pytest
 from ops_support import EVENING, Serve
 from typer.testing import CliRunner
 
-from hrp_core.alerts import AlertSettings
+from hrp_core.alerts import FILE_NAME as ALERTS_FILE
+from hrp_core.alerts import AlertKind, AlertOutcome, Alerts, AlertSettings
 from hrp_core.calendar import NEW_YORK
 from hrp_core.doctor import Check, Outcome, examine_broker, examine_machine, examine_state
 from hrp_core.doctor.machine import judge_packages
@@ -292,6 +293,27 @@ def test_who_is_told_is_named_by_scheme_and_nobody_is_a_warning(
     assert (check.outcome, found in check.found) == (outcome, True), check
     assert "hush" not in check.found + check.fix
     assert ("HRP_ALERT_URLS" in check.fix) == (outcome is Outcome.WARNING)
+
+
+def test_an_alert_that_no_channel_took_is_a_warning(
+    settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AlertSettings, "from_env", lambda: AlertSettings())
+    for name in ("RESEND_API_KEY", "NOTIFICATION_EMAIL"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("HRP_ALERT_URLS", "json://127.0.0.1:1/x")
+    (settings.mode_dir / ALERTS_FILE).touch()
+    # Without the simulated clock it is not known what is of the last two days.
+    assert "not known" in state(settings)["alerts configured"].found
+    with sim(settings, serve):
+        told = Alerts.from_settings(settings).notify(
+            AlertKind.HALT, "trading is halted", "-", next_step="-", key="1"
+        )
+        check = state(settings)["alerts configured"]
+    assert told is AlertOutcome.FAILED
+    assert check.outcome is Outcome.WARNING
+    assert "1 channel: json; 1 alert could not be sent yet" in check.found
+    assert "desk_alerts_sensor" in check.fix
 
 
 def test_prices_that_stop_before_the_decision_session_are_counted(settings: Settings, serve: Serve) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hrp_core.alerts import AlertKind, AlertOutcome, Alerts, AlertSettings
+from hrp_core.alerts import AlertKind, AlertOutcome, Alerts, AlertSettings, PendingAlerts
 from hrp_core.calendar import NEW_YORK, FixedClock
 
 EVENING = datetime(2022, 12, 2, 18, 40, tzinfo=NEW_YORK)
@@ -201,12 +201,13 @@ def test_what_was_not_taken_is_an_error_in_the_log_and_tried_again(
     alerts = Alerts(path, [http.url], clock)
     http.answer = 500
     assert tell(alerts) is AlertOutcome.FAILED
-    assert alerts.send_pending() == 1
+    assert alerts.send_pending() == alerts.pending() == PendingAlerts(waiting=1)
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 2
     assert "alert channel 1 of 1 (json) did not take" in errors[0].getMessage()
     http.answer = 200
-    assert alerts.send_pending() == 0
+    assert alerts.send_pending() == PendingAlerts(sent=1)
+    assert alerts.send_pending() == alerts.pending() == PendingAlerts()
     assert tell(alerts) is AlertOutcome.REPEATED
     assert len(http.requests) == 3
 
@@ -248,8 +249,27 @@ def test_without_a_channel_the_alert_is_logged_once_and_sent_once_there_is_one(
     assert tell(Alerts(path, [], clock)) is AlertOutcome.NO_CHANNEL
     assert tell(Alerts(path, [], clock)) is AlertOutcome.REPEATED
     assert caplog.text.count("trading is halted") == 1
-    assert Alerts(path, [http.url], clock).send_pending() == 0
+    assert Alerts(path, [], clock).send_pending() == PendingAlerts()
+    assert Alerts(path, [http.url], clock).send_pending() == PendingAlerts(sent=1)
     assert len(http.requests) == 1
+
+
+def test_what_no_channel_took_for_two_days_is_given_up_and_said_for_a_week(
+    http: _Http, path: Path, clock: FixedClock
+) -> None:
+    alerts = Alerts(path, [http.url], clock)
+    http.answer = 500
+    tell(alerts)
+    clock.set(EVENING + timedelta(days=2))
+    tell(alerts, key="halt:2")
+    assert alerts.pending() == PendingAlerts(waiting=2)
+    http.answer = 200
+    clock.set(EVENING + timedelta(days=3))
+    found = alerts.send_pending()
+    assert found == PendingAlerts(sent=1, given_up=1)
+    assert str(found) == "1 alert sent late; 1 alert of the last week never sent, and no longer tried"
+    clock.set(EVENING + timedelta(days=8))
+    assert str(alerts.send_pending()) == ""
 
 
 def test_a_file_that_cannot_be_used_raises_nothing(
@@ -259,3 +279,6 @@ def test_a_file_that_cannot_be_used_raises_nothing(
     path.write_text("no database, and long enough to be none " * 20)
     assert tell(Alerts(path, [], clock)) is AlertOutcome.FAILED
     assert "was lost" in caplog.text
+    with_channel = Alerts(path, ["json://127.0.0.1:1/x"], clock)
+    for pending in (with_channel.send_pending(), with_channel.pending()):
+        assert "could not be looked at or sent: DatabaseError" in str(pending)

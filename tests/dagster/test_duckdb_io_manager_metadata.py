@@ -6,7 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 
-from hrp_core.store.tables import FILLS, PREDICTIONS, PRICES
+from hrp_core.store.tables import FILLS, ORDERS, PREDICTIONS, PRICES, TRADE_GATE
 from hrp_dagster.metadata import (
     column_schema,
     definition_metadata,
@@ -77,11 +77,30 @@ def test_a_preview_shows_first_what_a_person_reads() -> None:
         }
     )
     shown = preview(frame)
-    order = ["symbol", "price", "commission", "weight", "session", "plan_id", "allocations"]
+    order = ["symbol", "price", "commission", "weight", "session", "plan_id"]
     assert [column.name for column in shown.schema.columns] == order
     assert [*shown.records[0].data.items()][:4] == [
         *(("symbol", "KO"), ("price", "127.27"), ("commission", "1.0035"), ("weight", 0.483191)),
     ]
+
+
+def test_a_preview_has_flat_rows_without_documents_and_with_long_texts_cut() -> None:
+    reason = "the entry is worth more than the limit of one name, 5 % of the capital; plan again"
+    row = {
+        **dict.fromkeys(ORDERS.column_names),
+        "symbol": "KO",
+        "side": "b" * 60,
+        "reason": reason,
+        "allocations": '{"HYP-2026-001": 9}',
+    }
+    shown = preview(pd.DataFrame([row]), ORDERS)
+    assert "allocations" not in shown.records[0].data
+    assert {column.name for column in shown.schema.columns} == {*ORDERS.column_names} - {"allocations"}
+    assert shown.records[0].data["reason"] == f"{reason[:59]}…"
+    assert shown.records[0].data["side"] == "b" * 60
+    documents = {"reasons", "evidence", "hashes"}
+    gate = preview(pd.DataFrame(columns=list(TRADE_GATE.column_names)), TRADE_GATE)
+    assert {column.name for column in gate.schema.columns} == {*TRADE_GATE.column_names} - documents
 
 
 def test_numbers_that_are_not_known_are_absent_and_the_others_are_short() -> None:

@@ -286,6 +286,22 @@ def test_positions_are_those_before_plus_fills(store: Store, account: int, strat
 
 
 @pytest.mark.parametrize(
+    ("factor", "account", "good"),
+    [(4.0, 45, True), (0.3, 8, True), (4.0, 15, True), (4.0, 60, False), (None, 45, False)],
+)
+def test_a_split_of_the_execution_session_comes_before_its_fills(
+    store: Store, factor: float | None, account: int, good: bool
+) -> None:
+    executed = nyse().next(D)
+    write(store, "positions", [position("", 10, BEFORE), position("S1", 10, BEFORE)], BEFORE)
+    write(store, "fills", [fill(5)])
+    write(store, "positions", [position("", account, D), position("S1", account, D)])
+    action = {"symbol": "AAPL", "kind": "split", "factor": factor, "effective_session": executed}
+    write(store, "corporate_actions", [action], executed)
+    assert found(store, "positions")["positions_are_the_previous_ones_plus_fills"].passed == good
+
+
+@pytest.mark.parametrize(
     ("nav", "moved", "good"), [("1500", 0.1, True), ("1501", 0.1, False), ("1500", -0.3, False)]
 )
 def test_the_nav_adds_up_and_moves_little(store: Store, nav: str, moved: float, good: bool) -> None:

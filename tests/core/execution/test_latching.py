@@ -317,7 +317,7 @@ def test_a_flatten_ends_flat_and_reconciled(
     broker.advance(at(F, "18:30"))
     broker.connect()
     migrate(store)
-    result = run_reconciliation(store, journal, broker, broker.now(), mode="sim", run_id="test")
+    result = run_reconciliation(settings, store, journal, broker, broker.now(), run_id="test")
     assert result.status is ReconciliationStatus.RECONCILED
     state = read_book(journal).state()
     assert (dict(state.shares), state.cash) == ({}, broker.snapshot().values.cash)

@@ -242,6 +242,29 @@ def test_a_share_difference_that_nothing_explains_halts(bent: Floor, broker: Ben
     ]
 
 
+@pytest.mark.parametrize(
+    ("before", "by"), [(LatchState.REDUCING, "preopen_check"), (LatchState.HALTED, "ann")]
+)
+def test_a_difference_closes_the_latch_further_and_keeps_the_reason_of_who_had_halted(
+    bent: Floor, broker: BentBroker, before: LatchState, by: str
+) -> None:
+    bent.send(planned("KO", 50))
+    bent.advance(at(E, "18:30"))
+    bent.store_closes(session=E)
+    bent.send(planned("AAPL", 10), session=E)
+    bent.advance(at(F, "08:45"))
+    broker.bend = lambda snapshot: replace(snapshot, positions=())
+    bent.journal.set_latch(before, by="ann", reason="the weekly stop", now=bent.clock.now())
+    report = bent.check()
+    latch = bent.journal.latch()
+    assert (latch.state, latch.by) == (LatchState.HALTED, by)
+    assert report.halted == f"{latch.by}: {latch.reason}"
+    # A halt is recorded once, by whoever made it.
+    halts = read_lineage(bent.store, event_type=EventType.TRADING_HALTED)["actor"].tolist()
+    assert halts == (["preopen_check"] if by == "preopen_check" else [])
+    assert bent.check().halted == report.halted
+
+
 def test_answers_that_do_not_add_up_are_not_judged(bent: Floor, broker: BentBroker) -> None:
     bent.send(planned("KO", 50))
     bent.advance(MORNING)

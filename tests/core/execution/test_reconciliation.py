@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +27,7 @@ from hrp_core.ledger.book import read_book
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import BreakClass, FlowKind, LatchState, OrderStatus
 from hrp_core.matching import NewOrder, Side
+from hrp_core.settings import Settings
 from hrp_core.store import Store, migrate, table
 from hrp_core.store.slices import Sessions, replace_slice
 
@@ -38,7 +40,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def run(store: Store, journal: Journal, broker: BentBroker, number: int = 1) -> Reconciliation:
-    return run_reconciliation(store, journal, broker, broker.now(), mode="sim", run_id=f"run-{number}")
+    return run_reconciliation(Settings(), store, journal, broker, broker.now(), run_id=f"run-{number}")
 
 
 def rows(store: Store) -> list[tuple[object, ...]]:
@@ -246,6 +248,8 @@ def test_an_order_of_unknown_fate_that_may_have_traded_the_difference_explains_i
     [
         (100, 400, "4", BreakClass.CORPORATE_ACTION),
         (101, 10, "0.1", BreakClass.CORPORATE_ACTION),  # the fraction of a share is paid out
+        (300, 100, "1/3", BreakClass.CORPORATE_ACTION),
+        (-101, -10, "1/10", BreakClass.CORPORATE_ACTION),
         (100, 401, "4", BreakClass.UNKNOWN),
         (100, 400, None, BreakClass.UNKNOWN),
     ],
@@ -258,7 +262,7 @@ def test_a_known_split_explains_shares_to_the_share(
         (),
         ledger={"KO": ledger},
         broker={"KO": broker},
-        splits={} if factor is None else {"KO": Decimal(factor)},
+        splits={} if factor is None else {"KO": Fraction(factor)},
     )
     assert [item.cause for item in found] == [cause]
     assert ("the known split" in found[0].message) is (cause is BreakClass.CORPORATE_ACTION)

@@ -132,6 +132,32 @@ def test_a_limit_of_the_broker_halts_before_the_next_order_is_sent(
     assert statuses(journal, plan) == [S.SUBMITTED, S.SUBMITTED, S.REJECTED, *[S.PENDING] * 9]
 
 
+@pytest.mark.parametrize(
+    ("before", "by", "reason"),
+    [
+        (LatchState.REDUCING, "order limits", "451, big"),
+        (LatchState.HALTED, "ann", "the weekly stop"),
+    ],
+)
+def test_a_limit_of_the_broker_closes_the_latch_further_and_keeps_the_reason_of_who_had_halted(
+    journal: CountingJournal, broker: BentBroker, before: LatchState, by: str, reason: str
+) -> None:
+    """Whoever resumes must find the halt that came first, not only the last one to see it."""
+    plan = basket(journal, broker)
+
+    def refuse(request: OrderRequest) -> None:
+        if len(broker.refs) == 3:
+            journal.set_latch(before, by="ann", reason="the weekly stop", now=broker.now())
+            broker.hints.append(OrderEvent(request.order_ref, status=S.REJECTED, code=451, message="big"))
+
+    broker.after_place = refuse
+    manager(broker, journal, ack_timeout=30).submit_plan(plan.plan_id)
+    latch = journal.latch()
+    assert (latch.state, latch.by, broker.orders_received) == (LatchState.HALTED, by, 3)
+    assert latch.reason.endswith(reason)
+    assert latch.evidence == (broker.refs[2] if before is LatchState.REDUCING else "")
+
+
 def test_a_lost_connection_loses_no_answer_that_was_heard(
     journal: CountingJournal, broker: BentBroker
 ) -> None:

@@ -123,14 +123,14 @@ def test_a_journal_of_the_first_version_is_upgraded_in_place(tmp_path: Path) -> 
     Journal(path).close()
     old = sqlite3.connect(path)
     added = "cross_prices", "crosses", "external_orders", "symbol_controls", "plan_drops", "arm_uses"
-    added += "flow_sessions", "trade_strategies", "order_ids"
+    added += "flow_sessions", "trade_strategies", "order_ids", "splits"
     for table in (*added, "arm_tokens", "flatten_uses", "flatten_codes"):
         old.execute(f"DROP TABLE {table}")
     old.execute("DROP INDEX intents_by_contract")
     old.execute("PRAGMA user_version = 1")
     old.close()
     journal = Journal(path)
-    assert journal.book_crosses() == ()
+    assert journal.book_crosses() == journal.splits() == ()
     assert journal.decide_external({7: ""}, ExternalPolicy.ADOPT, NOW) == (7,)
     journal.control_symbol("KO", SymbolAction.FREEZE, until=None, by="ann", reason="merger", now=NOW)
     assert journal.symbol_controls(NOW.date()) == {"KO": SymbolAction.FREEZE}

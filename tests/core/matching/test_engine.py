@@ -23,6 +23,7 @@ from hrp_core.matching import (
     Side,
     Tape,
 )
+from hrp_core.matching.account import Account
 
 
 def buy(symbol="AAA", quantity=10, **fields):
@@ -282,3 +283,14 @@ def test_before_any_official_close_a_position_is_marked_at_its_execution(at):
     market.place(buy("NEW", 10))
     market.advance(at("2022-11-22", "10:00"))
     assert market.net_liquidation_units() == market.account.cash_units + 10 * 70_000
+
+
+@pytest.mark.parametrize(("shares", "paid"), [(40, 0), (2, 125_000), (0, 625_000)])
+def test_a_split_keeps_the_cost_and_the_money_adds_up(shares: int, paid: int) -> None:
+    account = Account(10_000_000)
+    account.apply("KO", Side.BUY, 10, 250_000, 10_000)
+    account.split("KO", shares, paid)
+    assert account.shares("KO") == shares
+    cost = sum(position.cost_units for position in account.positions)
+    assert cost == (2_510_000 if shares else 0)
+    assert account.cash_units + cost == account.opening_cash_units + account.realized_units

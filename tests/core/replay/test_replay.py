@@ -81,6 +81,37 @@ def test_cash_and_nav_follow_from_the_fills(history: History) -> None:
     assert len(shares) >= 5
 
 
+@pytest.mark.parametrize("factor", [4.0, 0.125, 1.5])
+def test_a_split_of_a_held_name_moves_shares_and_no_value(
+    prices: pd.DataFrame, history: History, factor: float
+) -> None:
+    plain = run(history)
+    symbol, shares = max(plain[20].ledger.shares.items(), key=lambda held: held[1])
+    executed = nyse().next(plain[20].session)
+    later = prices.copy()
+    rows = (later["symbol"] == symbol) & (later["session"] >= nyse().next(executed))
+    for column in ("open", "high", "low", "close"):
+        later[column] = later[column].where(~rows, later[column] / factor)
+    later["split_factor"] = later["split_factor"].where(
+        ~(rows & (later["session"] == nyse().next(executed))), factor
+    )
+    parted = History.from_prices(later)
+    split = run(parted)
+    assert split[20].ledger.shares[symbol] == shares
+    assert split[21].ledger.shares[symbol] == int(shares * factor)
+    assert symbol not in {fill.symbol for fill in split[21].fills}
+    # The rest is the rounding of orders to whole shares, and the order that did not go.
+    moved = [abs(float(one.nav / other.nav) - 1) for one, other in zip(split, plain, strict=True)]
+    assert moved[20] == 0
+    assert max(moved) < 0.002
+    # What was really traded has the money for the fraction among its cash flows.
+    real = run(parted, splits=parted.splits)
+    row = parted.panel.position(nyse().next(executed))
+    close = Decimal(str(parted.panel.close[row, parted.panel.symbols.index(symbol)]))
+    paid = split[21].cash - real[21].cash
+    assert abs(paid - (shares * Decimal(str(factor)) - int(shares * factor)) * close) < Decimal("0.001")
+
+
 def test_limits_of_the_policy_hold(history: History) -> None:
     results = run(history, policy=policy(limits=PortfolioLimits(max_positions=2, max_position_pct=0.05)))
     names: dict[str, int] = {}
