@@ -47,8 +47,10 @@ def status(as_json: JsonOption = False) -> None:
     if current["nav"] is not None:
         current["nav"] = f"{money(current['nav'])} USD"
     looked, at = current.pop("provisional_nav"), current.pop("provisional_at")
+    following = current.pop("next_step")
     if at is not None:
         current["provisional_nav"] = f"{money(looked)} USD, at the broker's prices of {at:%Y-%m-%d %H:%M}"
+    current["next_step"] = following
     print_facts(
         [
             (label.replace("_", " "), "-" if value in (None, "") else str(value))

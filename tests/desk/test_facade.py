@@ -119,7 +119,9 @@ def test_a_deposit_and_a_withdrawal_of_30_percent_move_neither_drawdown_nor_retu
         assert recorded["session"] == str(nyse().next(session))
         traded.run("book_job", session, only=["fills", "positions", "nav"])
         # Shown at once, provisionally; counted once, by the official NAV.
-        assert read_table(traded.store, table("nav"))["flows"].iloc[-1] == sign * Decimal(amount)
+        looked = read_table(traded.store, table("nav")).iloc[-1]
+        assert (looked["mark_source"], looked["flows"]) == ("broker_mark", sign * Decimal(amount))
+        assert looked["nav"] == traded.gateway.state().net_liquidation + flow + looked["flows"]
         session = traded.next_day(session)
         flow += sign * Decimal(amount)
         broker.append(traded.gateway.state().net_liquidation)
