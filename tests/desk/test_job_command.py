@@ -62,6 +62,9 @@ def test_the_evening_and_the_next_day_as_commands(desk: Desk, tmp_path, monkeypa
     # The sample has no opens: its orders fill at the close.
     for clock, filled in (("09:45", 0), ("16:15", 5)):
         desk.at(SECOND, clock)
+        code, said = job("book", "--dry-run")
+        assert (code, said["assets"]) == (0, ["fills", "positions", "nav"])
+        assert "the NAV would be provisional" in said["reasons"][0]
         code, looked = job("book")
         assert (code, looked["status"], looked["provisional"]) == (0, "success", True)
         assert (looked["executions"], looked["positions"]) == (filled, filled)

@@ -272,6 +272,17 @@ def test_nothing_official_reads_a_provisional_row(desk: Desk) -> None:
     assert looked["daily_return"] == pytest.approx(float(looked["nav"] / official["nav"] - 1))
 
 
+def test_a_look_takes_no_cash_flow_from_the_book_that_is_closed_late(desk: Desk) -> None:
+    desk.journal.record_cash_flow(CashFlow("d", FlowKind.DEPOSIT, Decimal(5_000), E, at(E, "12:00"), "test"))
+    desk.at(AFTERNOON)
+    desk.prices(E)
+    later = at(F, "09:45")
+    desk.at(later)
+    assert desk.book(later, E)["flows"] == 105_000
+    assert desk.book(later, D)["flows"] == 105_000
+    assert desk.book(later, E)["flows"] == 0
+
+
 def test_ledger_and_broker_are_not_compared_while_the_session_trades(desk: Desk) -> None:
     desk.at(MORNING)
     run = (desk.settings, desk.store, desk.journal, desk.connect, D)
