@@ -14,7 +14,9 @@ from decimal import Decimal
 from hrp_core.alerts import FILE_NAME as ALERTS_FILE
 from hrp_core.calendar import NEW_YORK, nyse
 from hrp_core.errors import HrpError, RefusedError
+from hrp_core.execution.bookkeeping import newest_book
 from hrp_core.ledger.journal import Journal
+from hrp_core.ledger.nav import official_rows
 from hrp_core.ledger.types import OrderStatus, PlanStatus
 from hrp_core.models.deployments import PRODUCTION
 from hrp_core.models.registry import ModelRegistry
@@ -200,7 +202,7 @@ def close_book(settings: Settings, gateway: GatewayClient, session: date, report
         report(f"{session} prices, features")
         run_job(settings, "market_data_job", session)
     decided = nyse().previous(session)
-    valued = newest_session(store, table("nav"))
+    valued = newest_book(store)
     if decided >= settings.sim_start and (valued is None or valued < decided):
         _to(gateway, session, BOOK_TIME)
         report(f"{decided} fills, positions, NAV")
@@ -233,7 +235,7 @@ def run_demo(settings: Settings, count: int, report: Report) -> DemoResult:
     registry = ModelRegistry(Tracking(settings.home))
     version = registry.resolve(DEMO_MODEL)
     metrics = registry.metrics(DEMO_MODEL, version)
-    navs = read_table(Store(settings.database_path), table("nav"), columns=["session", "nav"])
+    navs = official_rows(read_table(Store(settings.database_path), table("nav")))
     nav = navs["nav"].iloc[-1]
     if traded and nav != account.net_liquidation:
         raise HrpError(

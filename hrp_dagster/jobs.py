@@ -39,7 +39,7 @@ book_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets("fills", "positions", "nav", "reconciliation", "execution_quality"),
     description=(
         "Fills, positions and NAV of the book session, compared with the broker, and what they cost. 17:45 "
-        "New York, the day after the decision."
+        "New York, the day after the decision; fills, positions and a provisional NAV at 09:45 and 16:15."
     ),
 )
 

@@ -30,15 +30,17 @@ def embedded(name: str, chart: Chart | None) -> dict[str, dg.MetadataValue]:
     return {f"{name}_plot": dg.MetadataValue.md(f"![{name}](data:image/svg+xml;base64,{text})")}
 
 
-def nav_plot(navs: pd.DataFrame) -> Chart:
+def nav_plot(navs: pd.DataFrame, *, provisional: bool = False) -> Chart:
     """Return the NAV over its sessions.
 
     Args:
         navs: columns `valuation_session` and `nav`, USD, in order; at least one row.
+        provisional: whether the last row is at the broker's prices; the title says so.
     """
     values = navs["nav"].astype(float).tolist()
     days = [str(day) for day in navs["valuation_session"]]
-    chart = Chart("Net asset value (USD)", (0, max(1, len(values) - 1)), (min(values), max(values)), left=66)
+    title = f"Net asset value (USD){'; the last point is provisional' if provisional else ''}"
+    chart = Chart(title, (0, max(1, len(values) - 1)), (min(values), max(values)), left=66)
     chart.y_scale()
     chart.line(enumerate(values), BLUE, dots=len(values) <= _MANY_POINTS)
     chart.x_labels((at, days[at]) for at in _spaced(len(days)))

@@ -12,6 +12,7 @@ from dagster._core.definitions.run_request import InstigatorType
 
 from hrp_core.calendar import NEW_YORK
 from hrp_core.errors import NotReadyError
+from hrp_core.execution.bookkeeping import closed_books
 from hrp_core.execution.looks import looks_due
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import LatchState
@@ -50,7 +51,7 @@ def desk_state(settings: Settings, instance: dg.DagsterInstance, now: datetime) 
         JournalError: the journal cannot be read.
     """
     try:
-        written = _written(evaluation_store(settings), now)
+        written, provisional = _written(evaluation_store(settings), now)
     except NotReadyError as error:
         reason = str(error) if settings.database_path.exists() else NOT_SET_UP
         return DeskState(unready=reason, simulated=settings.mode is Mode.SIM)
@@ -77,6 +78,7 @@ def desk_state(settings: Settings, instance: dg.DagsterInstance, now: datetime) 
         dry_run=settings.is_dry_run,
         preopen=settings.send_at == "preopen",
         written=written,
+        provisional=provisional,
         running=running,
         asked=asked,
         finished=finished,
@@ -118,18 +120,19 @@ def run_request(
     )
 
 
-def _written(store: Store, now: datetime) -> Mapping[str, Mapping[date, datetime]]:
+def _written(store: Store, now: datetime) -> tuple[Mapping[str, Mapping[date, datetime]], frozenset[date]]:
     since = (now.astimezone(NEW_YORK) - _LOOK_BACK).date()
     with store.read() as connection:
         if not stored_columns(connection, "partition_versions"):
-            return {}
+            return {}, frozenset()
         rows = connection.execute(
             "SELECT asset, session, written_at FROM partition_versions WHERE session >= ?", [since]
         ).fetchall()
+        closed = closed_books(connection, since)
     written: dict[str, dict[date, datetime]] = {}
     for asset, session, moment in rows:
         written.setdefault(asset, {})[session] = moment.astimezone(NEW_YORK)
-    return written
+    return written, frozenset(written.get("nav", {})) - closed
 
 
 def _runs(

@@ -16,6 +16,7 @@ from hrp_core.dashboard import tables
 from hrp_core.dashboard.actions import Level, Message, check_drift, sync_positions
 from hrp_core.errors import HrpError
 from hrp_core.features import FEATURES
+from hrp_core.ledger.nav import official_rows
 from hrp_core.ledger.types import LatchState
 from hrp_core.platform import PlatformAPI
 
@@ -110,7 +111,14 @@ def _state(api: PlatformAPI) -> None:
 
 def _nav(api: PlatformAPI) -> None:
     st.subheader("Net asset value, USD", anchor=False)
-    nav = api.get_nav()
+    every = api.get_nav()
+    nav = official_rows(every)
+    if len(every) and every.index[-1] not in nav.index:
+        row = every.iloc[-1]
+        st.caption(
+            f"Provisional, at the broker's prices of {tables.moment_text(row['mark_time'])}: "
+            f"{tables.figure(row['nav'])}{_change(row)}. The official value follows at 17:45 New York."
+        )
     if nav.empty:
         st.caption("The first book writes the first value: book_job, 17:45 New York after the first orders.")
         return
@@ -136,11 +144,14 @@ def _nav(api: PlatformAPI) -> None:
     )
     st.altair_chart(chart, width="stretch")
     last = nav.iloc[-1]
-    change = "" if pd.isna(last["daily_return"]) else f", return {last['daily_return']:+.2%}"
     st.caption(
-        f"Close of {last['valuation_session']}: {tables.figure(last['nav'])}{change}, drawdown "
+        f"Close of {last['valuation_session']}: {tables.figure(last['nav'])}{_change(last)}, drawdown "
         f"{last['drawdown']:.2%}, gross exposure {last['gross_exposure']:.1%}"
     )
+
+
+def _change(row: "pd.Series[Any]") -> str:
+    return "" if pd.isna(row["daily_return"]) else f", return {row['daily_return']:+.2%}"
 
 
 def _positions(api: PlatformAPI) -> None:

@@ -1,35 +1,31 @@
 """The book of a session: what the broker did, into the journal, and from there into rows.
 
-What belongs here: when the broker is asked at all, and which marks value the account. What does not: the
-arithmetic (`hrp_core.ledger`).
+What belongs here: when the broker is asked at all, and what a session's rows are made of. What does not: the
+prices (`marks`) and the arithmetic (`hrp_core.ledger`).
 """
 
 import math
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 
 import pandas as pd
+from duckdb import DuckDBPyConnection
 
-from hrp_core.calendar import nyse, require_completed
-from hrp_core.execution.broker import Broker
+from hrp_core.calendar import nyse
 from hrp_core.execution.crosses import price_crosses
 from hrp_core.execution.expiry import close_plans
+from hrp_core.execution.marks import Connect, broker_marks, closing_marks, is_provisional, official_marks
 from hrp_core.execution.send_window import SendAt
 from hrp_core.execution.sync import sync_broker
 from hrp_core.ledger.book import Book, fold_book, read_book
 from hrp_core.ledger.frames import fills_frame
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.nav import PastNav, nav_frame, nav_row, positions_frame
-from hrp_core.ledger.types import ExternalPolicy
-from hrp_core.money import to_money
+from hrp_core.ledger.nav import MarkSource, PastNav, nav_frame, nav_row, official_rows, positions_frame
+from hrp_core.ledger.types import CashFlow, ExternalPolicy
 from hrp_core.settings import Settings
-from hrp_core.store import Store, newest_session, read_table, table
-
-OFFICIAL_CLOSE = "official_close"
-
-Connect = Callable[[], AbstractContextManager[Broker]]
+from hrp_core.store import Store, newest_session, read_table, select_rows, table
+from hrp_core.store.schema import stored_columns
 
 
 def session_fills(
@@ -79,20 +75,43 @@ def session_fills(
     )
 
 
-def session_positions(store: Store, journal: Journal, session: date, now: datetime) -> pd.DataFrame:
-    """Return the positions after the execution session of `session`, valued at its official close.
+def session_positions(
+    settings: Settings, store: Store, journal: Journal, connect: Connect, session: date, now: datetime
+) -> pd.DataFrame:
+    """Return the positions after the execution session of `session`, or so far.
+
+    They are valued at its official closes, and before those are stored provisionally at the broker's prices
+    (`marks.is_provisional`); each row says at what.
+
+    Args:
+        settings: says which move of a price is believed.
+        store: the official closes are read from it.
+        journal: the order journal; the prices of crosses are recorded in it.
+        connect: opens a connection to the broker, for its prices.
+        session: decision session D.
+        now: from the clock.
+
+    Returns:
+        Rows of the `positions` table.
 
     Raises:
-        RefusedError: that session has not closed yet.
-        DataError: a held name has no official close in the store; names the job that loads it.
+        RefusedError: the execution session has not opened yet.
+        DataError: a held name has no price; names it, and the job that loads official closes.
+        BrokerError: a provisional valuation, and the broker cannot be asked or prices nothing that is held.
     """
     execution_session = nyse().next(session)
-    require_completed(execution_session, now)
+    provisional = is_provisional(store, session, now)
     mode, account = journal.binding()
     price_crosses(store, journal, execution_session, now)
+    book = read_book(journal, through=execution_session)
+    if provisional:
+        largest = settings.max_unexplained_return
+        marks = broker_marks(store, connect, book.holdings.keys(), session, now, largest=largest)
+    else:
+        marks = closing_marks(store, execution_session)
     return positions_frame(
-        read_book(journal, through=execution_session),
-        official_marks(store, execution_session),
+        book,
+        marks,
         session=session,
         valuation_session=execution_session,
         mode=mode,
@@ -101,41 +120,52 @@ def session_positions(store: Store, journal: Journal, session: date, now: dateti
 
 
 def session_nav(store: Store, journal: Journal, session: date, now: datetime) -> pd.DataFrame:
-    """Return the one row of the `nav` table for `session`, valued as `session_positions`.
+    """Return the one row of the `nav` table for `session`, at official closes or provisional.
+
+    A provisional row takes the marks that the stored positions of the session were valued at, so that both
+    say the same, and leaves no trace: no cash flow is counted by it, and no later row builds on it.
 
     Raises:
-        RefusedError: the execution session has not closed yet.
-        DataError: a held name has no official close in the store.
+        RefusedError: the execution session has not opened yet.
+        DataError: a held name has no price.
+        NotReadyError: positions were never stored.
     """
     calendar = nyse()
     execution_session = calendar.next(session)
-    require_completed(execution_session, now)
+    valued = _valued_sessions(store)
+    if is_provisional(store, session, now):
+        flows = journal.expected_flows(execution_session, valued)
+        marks, at = _stored_marks(store, session, now)
+        source = MarkSource.BROKER_MARK
+    else:
+        flows = journal.count_flows(execution_session, valued, now)
+        marks, at = official_marks(store, execution_session), calendar.close(execution_session)
+        source = MarkSource.OFFICIAL_CLOSE
     mode, account = journal.binding()
     row = nav_row(
-        nav_book(journal, execution_session, _valued_sessions(store), now),
-        official_marks(store, execution_session),
+        nav_book(journal, execution_session, flows),
+        marks,
         session=session,
         valuation_session=execution_session,
         previous=past_navs(store, before=session),
-        mark_source=OFFICIAL_CLOSE,
-        mark_time=calendar.close(execution_session),
+        mark_source=source,
+        mark_time=at,
         mode=mode,
         account=account,
     )
     return nav_frame(row)
 
 
-def nav_book(journal: Journal, execution_session: date, valued: Collection[date], now: datetime) -> Book:
+def nav_book(journal: Journal, execution_session: date, flows: Iterable[CashFlow]) -> Book:
     """Return the book that a NAV values: through a session, with the cash flows that its NAVs count.
 
     Args:
-        journal: which session counts a flow is recorded in it.
+        journal: executions and crosses are read from it.
         execution_session: E.
-        valued: sessions at whose close the account was valued before.
-        now: from the clock.
+        flows: from `Journal.count_flows`, or `Journal.expected_flows` for a provisional NAV.
     """
     return fold_book(
-        journal.count_flows(execution_session, valued, now),
+        flows,
         journal.book_executions(),
         journal.order_allocations(),
         execution_session,
@@ -143,30 +173,47 @@ def nav_book(journal: Journal, execution_session: date, valued: Collection[date]
     )
 
 
-def official_marks(store: Store, session: date) -> dict[str, Decimal]:
-    """Return the stored official closes of a session, USD a share, by symbol."""
-    rows = read_table(store, table("prices"), sessions=[session], columns=["symbol", "close"])
-    return {
-        str(symbol): to_money(float(close))
-        for symbol, close in zip(rows["symbol"], rows["close"], strict=True)
-    }
+def newest_book(store: Store) -> date | None:
+    """Return the newest decision session whose NAV is official; None where there is none."""
+    return max(_official_navs(store, ["session"])["session"].tolist(), default=None)
+
+
+def closed_books(connection: DuckDBPyConnection, since: date) -> set[date]:
+    """Return the decision sessions from `since` on whose positions and NAV are at official closes, wholly."""
+    bound = [("session >= ?", [since])]
+    official: set[date] = set()
+    looked_at: set[date] = set()
+    if stored_columns(connection, "nav"):
+        navs = select_rows(connection, table("nav"), conditions=bound, columns=["session", "mark_source"])
+        official = set(official_rows(navs)["session"])
+    if stored_columns(connection, "positions"):
+        held = select_rows(
+            connection, table("positions"), conditions=bound, columns=["session", "mark_source"]
+        )
+        # Rows that are older than the column are at official closes.
+        known = held["mark_source"].fillna(MarkSource.OFFICIAL_CLOSE.value)
+        looked_at = set(held.loc[known != MarkSource.OFFICIAL_CLOSE.value, "session"])
+    return official - looked_at
+
+
+def _stored_marks(store: Store, session: date, now: datetime) -> tuple[dict[str, Decimal], datetime]:
+    """Return the prices that the account's stored positions have, and the moment they are of."""
+    columns = ["strategy_id", "symbol", "mark", "mark_source", "mark_time"]
+    rows = read_table(store, table("positions"), sessions=[session], columns=columns)
+    rows = rows.loc[rows["strategy_id"] == ""]
+    asked = rows.loc[rows["mark_source"] == MarkSource.BROKER_MARK.value, "mark_time"]
+    marks = dict(zip(rows["symbol"].tolist(), rows["mark"].tolist(), strict=True))
+    return marks, asked.max().to_pydatetime() if len(asked) else now
 
 
 def _valued_sessions(store: Store) -> list[date]:
-    if newest_session(store, table("nav")) is None:
-        return []
-    return read_table(store, table("nav"), columns=["valuation_session"])["valuation_session"].tolist()
+    return _official_navs(store, ["valuation_session"])["valuation_session"].tolist()
 
 
 def past_navs(store: Store, before: date) -> list[PastNav]:
-    """Return what is stored of the NAV of sessions before `before`."""
-    if newest_session(store, table("nav")) is None:
-        return []
-    rows = read_table(
-        store,
-        table("nav"),
-        end=nyse().previous(before),
-        columns=["valuation_session", "nav", "daily_return", "flows"],
+    """Return what is stored of the official NAV of sessions before `before`."""
+    rows = _official_navs(
+        store, ["valuation_session", "nav", "daily_return", "flows"], end=nyse().previous(before)
     )
     return [
         PastNav(valued, nav, None if math.isnan(daily_return) else daily_return, flows)
@@ -178,3 +225,10 @@ def past_navs(store: Store, before: date) -> list[PastNav]:
             strict=True,
         )
     ]
+
+
+def _official_navs(store: Store, columns: Sequence[str], end: date | None = None) -> pd.DataFrame:
+    """Return columns of the official rows of `nav`, those of decision sessions up to `end`."""
+    if newest_session(store, table("nav")) is None:
+        return pd.DataFrame(columns=list(columns))
+    return official_rows(read_table(store, table("nav"), end=end, columns=[*columns, "mark_source"]))

@@ -16,6 +16,7 @@ from hrp_core.execution.approval import apply_drops, approves_itself, person_dec
 from hrp_core.execution.broker import Broker
 from hrp_core.execution.sync import sync_broker
 from hrp_core.ledger.journal import Journal
+from hrp_core.ledger.nav import official_rows
 from hrp_core.ledger.types import Contract, ExternalPolicy, FrozenPlan, LatchState, OrderStatus, PlanStatus
 from hrp_core.money import is_price, to_money
 from hrp_core.portfolio.decide import decide, limits_from_settings
@@ -125,16 +126,17 @@ def plan_session(
 
 
 def read_performance(store: Store, session: date) -> Performance | None:
-    """Return what the account earned up to the close of `session`; None where its NAV is not stored.
+    """Return what the account earned up to the close of `session`; None where its official NAV is not stored.
 
     Args:
         store: holds the table `nav`.
         session: decision session D, whose close the newest row must be valued at.
     """
+    columns = ["valuation_session", "daily_return", "drawdown", "mark_source"]
     with store.reading():
         if newest_session(store, table("nav")) is None:
             return NEVER_VALUED
-        rows = read_table(store, table("nav"), columns=["valuation_session", "daily_return", "drawdown"])
+        rows = official_rows(read_table(store, table("nav"), columns=columns))
     rows = rows.loc[rows["valuation_session"] <= session]
     if rows.empty:
         return NEVER_VALUED
@@ -158,7 +160,7 @@ def require_book(store: Store, journal: Journal, session: date, now: datetime) -
         now: from the clock.
 
     Raises:
-        NotReadyError: the NAV is not stored; the message names the job that makes it.
+        NotReadyError: the official NAV is not stored; the message names the job that makes it.
     """
     book = nyse().previous(session)
     begun = min(journal.plan_facts(), default=None)

@@ -14,6 +14,7 @@ from typing import Protocol
 from hrp_core.calendar import Clock, nyse
 from hrp_core.errors import DataError, NotReadyError
 from hrp_core.execution.broker import Broker, BrokerSnapshot, Quote
+from hrp_core.execution.marks import QUOTE_TIMEOUT, market_price
 from hrp_core.execution.orders import BrokerNotConnectedError
 from hrp_core.execution.projection_tables import LIVE_POSITIONS
 from hrp_core.execution.projections import replace_account_rows
@@ -28,8 +29,6 @@ from hrp_core.settings import Settings
 from hrp_core.store import Store
 
 _log = logging.getLogger(__name__)
-
-QUOTE_TIMEOUT = 10.0  # seconds for the prices of all names together
 
 
 class Desk(Protocol):
@@ -264,8 +263,8 @@ class PositionTracker:
 
 def _mark(quote: Quote) -> Decimal | None:
     """Return what a name is valued at; old prices may value it, but they never price an order (F31)."""
-    middle = None if quote.bid is None or quote.ask is None else (quote.bid + quote.ask) / 2
-    return next((price for price in (quote.last, middle, quote.close) if price is not None), None)
+    price = market_price(quote)
+    return quote.close if price is None else price
 
 
 def _decimal(value: Decimal | float | int, name: str) -> Decimal:

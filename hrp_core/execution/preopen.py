@@ -13,8 +13,8 @@ from fractions import Fraction
 
 from hrp_core.calendar import NEW_YORK, Calendar, Clock, nyse
 from hrp_core.errors import BrokerConnectionError, BrokerError, RefusedError
-from hrp_core.execution.bookkeeping import Connect, official_marks
 from hrp_core.execution.broker import Broker, Quote
+from hrp_core.execution.marks import Connect, official_marks
 from hrp_core.execution.order_ref import parse_order_ref
 from hrp_core.execution.preopen_judgement import (
     Basket,

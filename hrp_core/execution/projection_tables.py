@@ -48,7 +48,12 @@ LIVE_POSITIONS = Table(
         _SYMBOL,
         Column("quantity", ColumnType.BIGINT, "Signed shares, never zero."),
         _ENTRY,
-        Column("current_price", ColumnType.PRICE, "Official close of as_of_date; null without one.", True),
+        Column(
+            "current_price",
+            ColumnType.PRICE,
+            "Official close of as_of_date, or what the broker gave; null: neither.",
+            True,
+        ),
         Column("market_value", ColumnType.CASH, "quantity * current_price, USD.", True),
         Column("cost_basis", ColumnType.CASH, "quantity * entry_price + commissions paid for it, USD."),
         Column("unrealized_pnl", ColumnType.CASH, "market_value - cost_basis, USD.", True),

@@ -14,7 +14,6 @@ from duckdb import DuckDBPyConnection
 
 from hrp_core.calendar import Calendar, nyse
 from hrp_core.errors import JournalError
-from hrp_core.execution.bookkeeping import OFFICIAL_CLOSE
 from hrp_core.execution.projection_tables import EXECUTED_TRADES, LIVE_POSITIONS, STRATEGY_POSITIONS
 from hrp_core.ledger.book import Book, BookFold, fold_book, in_order, session_of
 from hrp_core.ledger.commissions import held_commissions
@@ -26,7 +25,7 @@ from hrp_core.ledger.frames import (
     trades_frame,
 )
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.nav import PastNav, nav_frame, nav_row, positions_frame
+from hrp_core.ledger.nav import Mark, MarkSource, PastNav, nav_frame, nav_row, positions_frame
 from hrp_core.ledger.types import (
     Attempt,
     BookedCross,
@@ -45,6 +44,7 @@ from hrp_core.store.schema import stored_columns
 
 _AT_ONCE = 1000
 _INCOMING = "incoming_projection"
+_OFFICIAL = f"mark_source = '{MarkSource.OFFICIAL_CLOSE.value}'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +102,20 @@ class _Frames:
         return pd.concat(self.frames, ignore_index=True)
 
 
-def project_book(store: Store, journal: Journal, calendar: Calendar | None = None) -> dict[str, int]:
+def project_book(
+    store: Store, journal: Journal, calendar: Calendar | None = None, *, valued: pd.DataFrame | None = None
+) -> dict[str, int]:
     """Rewrite executed_trades, live_positions and strategy_positions from the journal, in one transaction.
 
-    The rows follow from journal and stored prices alone: doing it again changes nothing. Positions are valued
-    at the official closes of the newest session that has prices or executions; without a price of that very
-    session a name has no value.
+    The rows follow from the journal, the stored prices and `valued`: doing it again changes nothing.
+    Positions are valued at the official closes of the newest session that has prices or executions; without a
+    price of that very session a name has no value.
 
     Args:
         store: migrated; prices are read from it.
         journal: bound to the account whose rows are rewritten; rows of other accounts stay.
         calendar: default the New York Stock Exchange.
+        valued: rows of `positions` whose marks are taken for a session that has no official closes yet.
 
     Returns:
         Rows by table.
@@ -123,7 +126,7 @@ def project_book(store: Store, journal: Journal, calendar: Calendar | None = Non
     """
     facts = _read_facts(journal)
     with store.write() as connection:
-        return _project_book(connection, facts, calendar or nyse())
+        return _project_book(connection, facts, calendar or nyse(), valued)
 
 
 def positions_as_of(
@@ -166,8 +169,9 @@ def rebuild(
 
     Besides the tables of `project_book`: `orders` of every session with a daily plan; `fills` of every
     session from the first that the journal knows to the book session; `positions` and `nav` of those whose
-    execution session has closed, up to the newest one with prices, or with a stored NAV. Sessions that are
-    stored and that the journal does not know are emptied.
+    execution session has closed, up to the newest one with prices, or with an official NAV. Sessions that are
+    stored and that the journal does not know are emptied, provisional valuations among them: the next run of
+    the book makes them again.
 
     Args:
         store: migrated; prices are read from it.
@@ -277,15 +281,16 @@ def _book_frames(
         made["fills"].add(session, fills_frame(book, **of_fills))
         if valued is None or executed > valued:
             continue
-        closes = marks.get(executed, {})
+        closes, at = marks.get(executed, {}), calendar.close(executed)
+        official = {name: Mark(close, MarkSource.OFFICIAL_CLOSE, at) for name, close in closes.items()}
         of_session = {"session": session, "valuation_session": executed, **owner}
-        made["positions"].add(session, positions_frame(book, closes, **of_session))
+        made["positions"].add(session, positions_frame(book, official, **of_session))
         row = nav_row(
             book,
             closes,
             previous=past,
-            mark_source=OFFICIAL_CLOSE,
-            mark_time=calendar.close(executed),
+            mark_source=MarkSource.OFFICIAL_CLOSE,
+            mark_time=at,
             **of_session,
         )
         past.append(PastNav(row.valuation_session, row.nav, row.daily_return, row.flows))
@@ -311,16 +316,22 @@ def _books(facts: _Facts, booked: Sequence[date], calendar: Calendar) -> Iterato
         yield session, executed, fold.book(flows[:moved])
 
 
-def _project_book(connection: DuckDBPyConnection, facts: _Facts, calendar: Calendar) -> dict[str, int]:
+def _project_book(
+    connection: DuckDBPyConnection, facts: _Facts, calendar: Calendar, valued: pd.DataFrame | None = None
+) -> dict[str, int]:
     book = fold_book(facts.flows, facts.executions, facts.allocations, crosses=facts.crosses)
     priced = _newest(connection, table("prices"), "session")
-    as_of = max((day for day in (priced, book.as_of) if day is not None), default=None)
-    held = sorted(book.holdings)
-    marks = {} if as_of is None or as_of != priced else _marks(connection, held, as_of, as_of).get(as_of, {})
+    looked_at = None if valued is None or valued.empty else valued["valuation_session"].iloc[0]
+    as_of = max((day for day in (priced, book.as_of, looked_at) if day is not None), default=None)
     moments = [item.executed_at for item in facts.executions]
     moments += [item.executes_at for item in facts.crosses]
-    if as_of is not None and marks:
-        moments.append(calendar.close(as_of))
+    marks: Mapping[str, Decimal] = {}
+    if as_of is not None and as_of == priced:
+        marks = _marks(connection, sorted(book.holdings), as_of, as_of).get(as_of, {})
+        moments += [calendar.close(as_of)] if marks else []
+    elif as_of is not None and as_of == looked_at and valued is not None:
+        marks = dict(zip(valued["symbol"], valued["mark"], strict=True))
+        moments.append(valued["mark_time"].max())
     owner = {"mode": facts.mode, "account": facts.account}
     updated_at = max(moments, default=None)
     perm_ids = {item.exec_id: item.perm_id for item in facts.executions}
@@ -361,19 +372,22 @@ def _marks(
 
 
 def _last_valued(connection: DuckDBPyConnection, completed: date) -> date | None:
-    """Return the last session to value: one with prices, or a NAV that would else silently disappear."""
+    """Return the last session to value: one with prices, or a NAV that would else silently disappear.
+
+    A provisional NAV may: the journal does not know the broker's prices.
+    """
     known = (
         _newest(connection, table("prices"), "session"),
-        _newest(connection, table("nav"), "valuation_session"),
+        _newest(connection, table("nav"), "valuation_session", _OFFICIAL),
     )
     newest = max((day for day in known if day is not None), default=None)
     return None if newest is None else min(newest, completed)
 
 
-def _newest(connection: DuckDBPyConnection, declared: Table, column: str) -> date | None:
+def _newest(connection: DuckDBPyConnection, declared: Table, column: str, where: str = "true") -> date | None:
     if not stored_columns(connection, declared.name):
         return None
-    found = connection.execute(f"SELECT max({column}) FROM {declared.name}").fetchone()
+    found = connection.execute(f"SELECT max({column}) FROM {declared.name} WHERE {where}").fetchone()
     return found[0] if found else None
 
 

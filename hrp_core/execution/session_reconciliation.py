@@ -11,11 +11,13 @@ from datetime import date, datetime
 import pandas as pd
 
 from hrp_core.calendar import nyse
+from hrp_core.errors import RefusedError
 from hrp_core.execution.bookkeeping import Connect
 from hrp_core.execution.reconciliation import run_reconciliation
 from hrp_core.ledger.journal import Journal
 from hrp_core.settings import Settings
 from hrp_core.store import Store, table
+from hrp_core.timetable import PROVISIONAL_BOOK
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,9 @@ def session_reconciliation(
 ) -> SessionReconciliation:
     """Compare ledger and broker where `session` is the book session; else return what its last run found.
 
+    While the execution session trades, positions follow their fills by minutes (F13): a difference would
+    prove nothing, and might halt.
+
     Args:
         settings: names the mode and what to do about orders placed elsewhere.
         store: runs are appended to it and read from it.
@@ -53,11 +58,17 @@ def session_reconciliation(
         run_id: who runs it.
 
     Raises:
-        IncompleteSnapshotError, RefusedError, BrokerConnectionError: as `run_reconciliation`.
+        RefusedError: the execution session has not closed yet; or as `run_reconciliation`.
+        IncompleteSnapshotError, BrokerConnectionError: as `run_reconciliation`.
         NotReadyError: the journal was never bound to an account.
     """
     calendar = nyse()
     if session == calendar.book_session(now):
+        if now < (closes := calendar.close(calendar.next(session))):
+            raise RefusedError(
+                f"ledger and broker are compared once the session has closed ({closes:%Y-%m-%d %H:%M} New "
+                f"York); until then run {', '.join(PROVISIONAL_BOOK)} of book_job alone"
+            )
         with connect() as broker:
             run_reconciliation(settings, store, journal, broker, now, run_id=run_id)
     mode, account = journal.binding()

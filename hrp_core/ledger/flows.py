@@ -4,7 +4,8 @@ What belongs here: the part of `Journal` that is about cash moving in and out of
 belong to executions (`records`).
 """
 
-from collections.abc import Collection
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 
@@ -77,31 +78,57 @@ class FlowRecords:
 
         Args:
             session: valuation session E, whose NAV is being made.
-            valued: valuation sessions that have a NAV.
+            valued: valuation sessions that have an official NAV.
             now: timezone-aware.
 
         Returns:
             The flows with `session` being the one that counts them, up to E, oldest first.
         """
-        flows, done = self.cash_flows(), sorted(valued)
+        flows = self.cash_flows()
         with self._database.write() as connection:
-            rows = connection.execute("SELECT reference, session FROM flow_sessions").fetchall()
-            counted = {row["reference"]: date.fromisoformat(row["session"]) for row in rows}
-            new: dict[str, date] = {}
-            for flow in flows:
-                if flow.reference in counted or flow.session > session:
-                    continue
-                # What is older than this table was counted by the first NAV that could contain it.
-                first = next((day for day in done if day >= flow.session), None) if not counted else None
-                if first is not None or not (done and done[-1] > session):
-                    new[flow.reference] = first or session
+            counted = _counted(connection)
+            new = _newly_counted(flows, counted, session, valued)
             connection.executemany(
                 "INSERT INTO flow_sessions (reference, session, counted_at) VALUES (?, ?, ?)",
                 [(reference, day.isoformat(), moment_text(now)) for reference, day in new.items()],
             )
-        counted |= new
-        return tuple(
-            replace(flow, session=counted[flow.reference])
-            for flow in flows
-            if flow.reference in counted and counted[flow.reference] <= session
-        )
+        return _up_to(session, flows, counted | new)
+
+    def expected_flows(self, session: date, valued: Collection[date]) -> tuple[CashFlow, ...]:
+        """Return what `count_flows` would, recording nothing: a provisional NAV counts no flow for good.
+
+        Args: as `count_flows`.
+        """
+        flows = self.cash_flows()
+        with self._database.read() as connection:
+            counted = _counted(connection)
+        return _up_to(session, flows, counted | _newly_counted(flows, counted, session, valued))
+
+
+def _counted(connection: sqlite3.Connection) -> dict[str, date]:
+    rows = connection.execute("SELECT reference, session FROM flow_sessions").fetchall()
+    return {row["reference"]: date.fromisoformat(row["session"]) for row in rows}
+
+
+def _newly_counted(
+    flows: Sequence[CashFlow], counted: Mapping[str, date], session: date, valued: Collection[date]
+) -> dict[str, date]:
+    """Return the session that counts each flow which the NAV of `session` takes up."""
+    done = sorted(valued)
+    new: dict[str, date] = {}
+    for flow in flows:
+        if flow.reference in counted or flow.session > session:
+            continue
+        # What is older than this table was counted by the first NAV that could contain it.
+        first = next((day for day in done if day >= flow.session), None) if not counted else None
+        if first is not None or not (done and done[-1] > session):
+            new[flow.reference] = first or session
+    return new
+
+
+def _up_to(session: date, flows: Sequence[CashFlow], counted: Mapping[str, date]) -> tuple[CashFlow, ...]:
+    return tuple(
+        replace(flow, session=counted[flow.reference])
+        for flow in flows
+        if flow.reference in counted and counted[flow.reference] <= session
+    )

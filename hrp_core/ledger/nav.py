@@ -1,13 +1,14 @@
-"""Positions and NAV: the book valued at marks from the store.
+"""Positions and NAV: the book valued at marks.
 
 What belongs here: valuation, returns net of flows, drawdown, exposures, and the rows of the `positions` and
-`nav` tables. The marks come in; the broker's own figures never do.
+`nav` tables. The marks come in; nothing else of the broker's own figures ever does.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from decimal import Decimal
+from enum import StrEnum
 from itertools import accumulate
 from operator import mul
 
@@ -28,9 +29,33 @@ _POSITION_COLUMNS = (
     "mark",
     "market_value",
     "unrealized_pnl",
+    "mark_source",
+    "mark_time",
     "mode",
     "account",
 )
+
+
+class MarkSource(StrEnum):
+    """Where a mark comes from. A NAV is official at official closes and provisional at anything else."""
+
+    OFFICIAL_CLOSE = "official_close"  # of the valuation session, from the store
+    BROKER_MARK = "broker_mark"  # what the broker quoted; of a NAV: provisional
+    LAST_CLOSE = "last_close"  # an earlier official close, for a name without a mark of the broker
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a share is valued at.
+
+    Attributes:
+        price: USD a share.
+        at: the moment of the price, timezone-aware.
+    """
+
+    price: Decimal
+    source: MarkSource
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +117,7 @@ def nav_row(
     session: date,
     valuation_session: date,
     previous: Sequence[PastNav],
-    mark_source: str,
+    mark_source: MarkSource,
     mark_time: datetime,
     mode: str,
     account: str,
@@ -104,8 +129,8 @@ def nav_row(
         marks: USD a share by symbol; every held name needs one.
         session: decision session D.
         valuation_session: execution session E.
-        previous: the rows of earlier valuation sessions; later ones are ignored.
-        mark_source: what the marks are, e.g. ``official_close``.
+        previous: the official rows of earlier valuation sessions; later ones are ignored.
+        mark_source: what the marks are; a row at other than official closes is provisional.
         mark_time: the moment of the marks, timezone-aware.
         mode: sim, paper or live.
         account: the account at the broker.
@@ -146,7 +171,7 @@ def nav_row(
         drawdown=_drawdown([*(row.daily_return for row in past), daily_return]),
         turnover=_fraction(sum((fill.shares * fill.price for fill in fills), Decimal(0)), nav),
         positions=len(values),
-        mark_source=mark_source,
+        mark_source=mark_source.value,
         mark_time=mark_time,
         mode=mode,
         account=account,
@@ -160,9 +185,14 @@ def nav_frame(row: NavRow) -> pd.DataFrame:
     return pd.DataFrame([{name: getattr(row, name) for name in names}], columns=names)
 
 
+def official_rows(navs: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the `nav` table that count: provisional ones are for looking at alone."""
+    return navs.loc[navs["mark_source"] == MarkSource.OFFICIAL_CLOSE.value]
+
+
 def positions_frame(
     book: Book,
-    marks: Mapping[str, Decimal],
+    marks: Mapping[str, Mark],
     *,
     session: date,
     valuation_session: date,
@@ -175,6 +205,7 @@ def positions_frame(
         DataError: a held name has no mark.
     """
     owners = [("", book.holdings), *sorted(book.strategies.items())]
+    prices = {symbol: mark.price for symbol, mark in marks.items()}
     rows = [
         {
             "session": session,
@@ -186,11 +217,13 @@ def positions_frame(
             "mark": mark,
             "market_value": to_money(holding.shares * mark),
             "unrealized_pnl": to_money(holding.shares * (mark - holding.average_price)),
+            "mark_source": marks[symbol].source.value,
+            "mark_time": marks[symbol].at,
             "mode": mode,
             "account": account,
         }
         for strategy_id, holdings in owners
-        for symbol, holding, mark in _marked(holdings, marks, valuation_session)
+        for symbol, holding, mark in _marked(holdings, prices, valuation_session)
     ]
     return pd.DataFrame(rows, columns=list(_POSITION_COLUMNS))
 
@@ -201,8 +234,8 @@ def _marked(
     missing = sorted(symbol for symbol in holdings if not is_price(marks.get(symbol)))
     if missing:
         raise DataError(
-            f"{', '.join(missing)} held after {session} has no price of that session in the store, so the "
-            "account cannot be valued; load its prices (market_data_job) and run the book again"
+            f"{', '.join(missing)} held after {session} has no price of that session, so the account cannot "
+            "be valued; load its prices (market_data_job) and run the book again"
         )
     return [(symbol, holding, marks[symbol]) for symbol, holding in sorted(holdings.items())]
 

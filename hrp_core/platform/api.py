@@ -17,7 +17,7 @@ import pandas as pd
 
 from hrp_core.calendar import NEW_YORK, Clock, nyse
 from hrp_core.errors import DataError, NotReadyError
-from hrp_core.execution.bookkeeping import official_marks
+from hrp_core.execution.marks import official_marks
 from hrp_core.execution.orders import Order
 from hrp_core.execution.projection_tables import EXECUTED_TRADES, LIVE_POSITIONS
 from hrp_core.execution.projections import positions_as_of
@@ -122,8 +122,8 @@ class PlatformAPI:
         """Return what the account holds: the columns of `live_positions`, USD, sorted by symbol.
 
         Args:
-            as_of_date: default: as last stored, by the book at official closes or by `PositionTracker` at
-                the broker's prices. With a day: as the journal knows it after that day, at official closes.
+            as_of_date: default: as last stored, by the book at its marks or by `PositionTracker` at the
+                broker's prices. With a day: as the journal knows it after that day, at official closes.
         """
         if as_of_date is None:
             return self._account_rows(LIVE_POSITIONS)
@@ -224,6 +224,8 @@ class PlatformAPI:
 
     def get_nav(self, start_date: date | None = None, end_date: date | None = None) -> pd.DataFrame:
         """Return what the account was worth after each session: the columns of `nav`, oldest first.
+
+        The last row may be provisional, at the broker's prices: its mark_source is not official_close.
 
         Args:
             start_date: first decision session.

@@ -110,11 +110,13 @@ class BookResult(JobResult):
         executions: of the session's orders.
         positions: names held after it.
         nav: USD; None where the session could not be valued.
+        provisional: whether it is at the broker's prices, before the official closes are stored.
     """
 
     executions: int = 0
     positions: int = 0
     nav: Decimal | None = None
+    provisional: bool = False
 
 
 RESULTS: Mapping[str, type[JobResult]] = {

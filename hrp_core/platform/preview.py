@@ -10,6 +10,7 @@ from datetime import date, datetime
 
 from hrp_core.calendar import nyse, require_completed, require_decision_session
 from hrp_core.errors import HrpError, NotReadyError, RefusedError
+from hrp_core.execution.marks import is_provisional
 from hrp_core.execution.planning import require_book
 from hrp_core.execution.send_window import SendAt, send_window
 from hrp_core.features import FEATURES
@@ -137,14 +138,17 @@ def _check_drift(settings: Settings, session: date, now: datetime) -> Iterator[J
 
 
 def _check_book(settings: Settings, session: date, now: datetime) -> Iterator[JobStatus | str]:
-    executed = nyse().next(session)
-    require_completed(executed, now)
+    store, executed = Store(settings.database_path), nyse().next(session)
+    provisional = is_provisional(store, session, now)
     journal = _journal(settings)
     try:
         journal.binding()
     finally:
         journal.close()
-    _require_stored(Store(settings.database_path), "prices", executed, "market_data_job")
+    if provisional:
+        yield f"the NAV would be provisional, at the broker's prices: {executed} has no official closes yet"
+    else:
+        _require_stored(store, "prices", executed, "market_data_job")
     asked = session == nyse().book_session(now)
     yield "the broker would be asked" if asked else "the journal would answer alone: the broker has forgotten"
 

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
+import pandas as pd
+
 from hrp_core.calendar import nyse
 from hrp_core.errors import NotReadyError
 from hrp_core.execution.send_window import SendAt, send_window
 from hrp_core.ledger.journal import Journal
+from hrp_core.ledger.nav import official_rows
 from hrp_core.ledger.types import FrozenPlan, Latch, LatchState, OrderStatus, PlanStatus
 from hrp_core.portfolio.types import OrderType, Purpose
 from hrp_core.settings import Settings
@@ -29,10 +32,12 @@ class Status:
         plan: id of the newest daily plan.
         orders: orders of that plan by state.
         unknown_orders: orders of unknown fate, each of which locks its contract.
-        newest: newest stored session of each asset.
+        newest: newest stored session of each asset; of the NAV the newest official one.
         decision_session: the session that is decided on now; `execution_session` is the one after it.
-        valued_at: valuation session of the newest NAV.
-        nav: USD.
+        valued_at: valuation session of the newest official NAV.
+        nav: that NAV, USD.
+        provisional_at: moment of the broker's prices behind a NAV that is newer than it; None without one.
+        provisional_nav: that one, USD.
         next_step: what happens, or has to happen, next.
     """
 
@@ -51,6 +56,8 @@ class Status:
     execution_session: date | None
     valued_at: date | None
     nav: Decimal | None
+    provisional_at: datetime | None
+    provisional_nav: Decimal | None
     next_step: str
 
 
@@ -66,7 +73,10 @@ def read_status(settings: Settings) -> Status:
         now = None
     account, plan, latch, unknown = _from_journal(settings)
     newest = _newest(settings)
-    valued_at, nav = _value(settings) if newest["nav"] else (None, None)
+    navs = _navs(settings)
+    official, last = official_rows(navs).tail(1), navs.tail(1)
+    newest["nav"] = next(iter(official["session"]), None)
+    provisional = last.drop(official.index, errors="ignore")
     decided = None if now is None else nyse().decision_session(now)
     return Status(
         mode=settings.mode.value,
@@ -82,8 +92,10 @@ def read_status(settings: Settings) -> Status:
         newest=newest,
         decision_session=decided,
         execution_session=None if decided is None else nyse().next(decided),
-        valued_at=valued_at,
-        nav=nav,
+        valued_at=next(iter(official["valuation_session"]), None),
+        nav=next(iter(official["nav"]), None),
+        provisional_at=next((at.to_pydatetime() for at in provisional["mark_time"]), None),
+        provisional_nav=next(iter(provisional["nav"]), None),
         next_step=next_step(
             now, newest, plan, latch, unknown=unknown, dry_run=settings.is_dry_run, send_at=settings.send_at
         ),
@@ -175,7 +187,8 @@ def _newest(settings: Settings) -> dict[str, date | None]:
         return dict.fromkeys(TABLES, None)
 
 
-def _value(settings: Settings) -> tuple[date, Decimal]:
-    rows = read_table(Store(settings.database_path), table("nav"), columns=["valuation_session", "nav"])
-    last = rows.iloc[-1]
-    return last["valuation_session"], last["nav"]
+def _navs(settings: Settings) -> pd.DataFrame:
+    try:
+        return read_table(Store(settings.database_path), table("nav"))
+    except NotReadyError:
+        return pd.DataFrame(columns=list(table("nav").column_names))

@@ -323,6 +323,14 @@ POSITIONS = Table(
         Column("mark", ColumnType.PRICE, "Price it is valued at, USD a share."),
         Column("market_value", ColumnType.CASH, "shares * mark, USD."),
         Column("unrealized_pnl", ColumnType.CASH, "USD against the average price."),
+        Column(
+            "mark_source",
+            ColumnType.TEXT,
+            "official_close (final), broker_mark, or last_close where the broker gave none; null = an older "
+            "row, at the official close.",
+            True,
+        ),
+        Column("mark_time", ColumnType.MOMENT, "Moment of the mark; null in an older row.", True),
         _MODE,
         _ACCOUNT,
     ),
@@ -348,7 +356,7 @@ NAV = Table(
         ),
         Column("turnover", ColumnType.DOUBLE, "Traded value of the session / nav."),
         Column("positions", ColumnType.INTEGER, "Names held."),
-        Column("mark_source", ColumnType.TEXT, "Broker mark (provisional) or official close (final)."),
+        Column("mark_source", ColumnType.TEXT, "official_close (final) or broker_mark (provisional)."),
         Column("mark_time", ColumnType.MOMENT, "Moment of the marks."),
         _MODE,
         _ACCOUNT,

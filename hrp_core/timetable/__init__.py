@@ -8,6 +8,8 @@ from hrp_core.timetable.facts import DeskState, PlanFacts, Run, Skip, moment_of
 from hrp_core.timetable.rows import (
     EVERY_TEN_MINUTES,
     LAST_TICK,
+    OFFICIAL_BOOK,
+    PROVISIONAL_BOOK,
     SYNC_JOB,
     TIMETABLE,
     TRADER,
@@ -24,6 +26,8 @@ from hrp_core.timetable.watch import catch_up, fills_wanted, may_be_released, ne
 __all__ = [
     "EVERY_TEN_MINUTES",
     "LAST_TICK",
+    "OFFICIAL_BOOK",
+    "PROVISIONAL_BOOK",
     "SYNC_JOB",
     "TIMETABLE",
     "TRADER",

@@ -36,6 +36,7 @@ class DeskState:
         dry_run: orders are withheld.
         preopen: plans are sent at 09:00 of E instead of in the evening.
         written: by asset, when each session's partition was written.
+        provisional: sessions whose stored book is not, or not wholly, at official closes.
         running: jobs in progress.
         asked: run keys that were asked for.
         finished: (job, session) of runs that succeeded and left nothing to be gone on with.
@@ -53,6 +54,7 @@ class DeskState:
     dry_run: bool = False
     preopen: bool = False
     written: Mapping[str, Mapping[date, datetime]] = field(default_factory=dict)
+    provisional: frozenset[date] = frozenset()
     running: frozenset[str] = frozenset()
     asked: frozenset[str] = frozenset()
     finished: frozenset[tuple[str, date]] = frozenset()
@@ -64,8 +66,16 @@ class DeskState:
     looked: datetime | None = None
     trading_on: bool = False
 
-    def stored(self, asset: str, session: date) -> datetime | None:
-        """Return when the partition was written; None when it is not stored."""
+    def stored(self, asset: str, session: date, *, provisional: bool = False) -> datetime | None:
+        """Return when the partition was written; None when it is not stored.
+
+        Args:
+            asset: name of the asset.
+            session: the partition.
+            provisional: whether a provisional NAV is one; nothing of the day builds on it.
+        """
+        if asset == "nav" and session in self.provisional and not provisional:
+            return None
         return self.written.get(asset, {}).get(session)
 
 

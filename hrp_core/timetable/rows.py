@@ -41,6 +41,7 @@ class Slot:
         until: last moment of a try, included.
         done: asset whose stored partition says that it is done; empty: a successful run says so.
         fresh: whether only a partition written since `at` counts.
+        provisional: whether a NAV at the broker's prices counts as one.
         only: assets of the job that run; empty for all.
         released: only for an hour after somebody let trading go on since the last tick of the evening (a plan
             was approved, a latch opened): nobody need wait for the next evening, and nothing is tried all
@@ -51,6 +52,7 @@ class Slot:
     until: time
     done: str = ""
     fresh: bool = False
+    provisional: bool = False
     only: tuple[str, ...] = ()
     released: bool = False
 
@@ -87,8 +89,16 @@ class Row:
     days: Days = Days.SESSIONS
 
 
+PROVISIONAL_BOOK = ("fills", "positions", "nav")
+"""What of the book can be had before the official closes are stored."""
+
 MORNING = ("preopen_job", "open_monitor_job")
 """Jobs about the orders of a decision session that make no partition of it."""
+
+
+def _provisional(at: time, until: time) -> Slot:
+    return Slot(at, until, done="nav", fresh=True, provisional=True, only=PROVISIONAL_BOOK)
+
 
 _MARKET_DATA = Need("market_data_job", "features")
 # The loss limits are judged on the NAV of the session: a plan made without it would buy nothing.
@@ -121,9 +131,9 @@ TIMETABLE: Mapping[str, Row] = {
             "book_job",
             Keyed.BOOK,
             (
-                # Before the official closes are stored only the fills can be had.
-                Slot(time(9, 45), time(10, 15), done="fills", fresh=True, only=("fills",)),
-                Slot(time(16, 15), time(16, 45), done="fills", fresh=True, only=("fills",)),
+                # Before the official closes are stored: what was filled, and what it is worth at the broker.
+                _provisional(time(9, 45), time(10, 15)),
+                _provisional(time(16, 15), time(16, 45)),
                 Slot(OFFICIAL_BOOK, LAST_TICK, done="nav", fresh=True),
                 Slot(time(20, 15), time(20, 45), done="nav", fresh=True),
             ),

@@ -136,7 +136,7 @@ def _done(row: Row, slot: Slot, session: date, opens: datetime, state: DeskState
     if not slot.done:
         finished = (row.job, session) in state.finished
         return f"{row.job} of {session} has run already" if finished else ""
-    written = state.stored(slot.done, session)
+    written = state.stored(slot.done, session, provisional=slot.provisional)
     if written is None or (slot.fresh and written < opens):
         return ""
     what = "prices" if slot.done == "features" else slot.done

@@ -11,6 +11,7 @@ from hrp_core.execution.bookkeeping import past_navs, session_nav, session_posit
 from hrp_core.execution.config import ClientRole
 from hrp_core.execution.projections import project_book
 from hrp_core.execution.session_reconciliation import session_reconciliation
+from hrp_core.ledger.nav import MarkSource
 from hrp_dagster.assets.session_asset import requested_session, session_asset
 from hrp_dagster.metadata import numbers
 from hrp_dagster.plots import embedded, nav_plot
@@ -56,35 +57,55 @@ def fills(
     )
 
 
-@session_asset(group=GROUP, kinds={"python"}, deps=["fills"])
-def positions(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[pd.DataFrame]:
+@session_asset(
+    group=GROUP,
+    kinds={"python", "interactivebrokers"},
+    deps=["fills"],
+    code_version="2",
+)
+def positions(
+    context: dg.AssetExecutionContext, platform: Platform, ibkr: IBKRResource
+) -> dg.Output[pd.DataFrame]:
     """A fold of every fill up to the execution session, at its official closes.
 
-    The live positions are rewritten as well: their prices may have come after the fills.
+    Before those are stored they are valued, provisionally, at the broker's prices. The live positions are
+    rewritten as well: their prices may have come after the fills.
     """
-    clock, store, journal = platform.clock(), platform.store(), platform.journal()
+    clock, settings = platform.clock(), platform.settings()
+    store, journal = platform.store(), platform.journal()
     session = requested_session(context, clock)
-    frame = session_positions(store, journal, session, clock.now())
-    project_book(store, journal)
+    frame = session_positions(
+        settings, store, journal, lambda: ibkr.connect(settings, ClientRole.READER), session, clock.now()
+    )
+    project_book(store, journal, valued=frame)
     account = frame.loc[frame["strategy_id"] == ""]
+    sources = account["mark_source"].value_counts()
+    older = account.loc[account["mark_source"] == MarkSource.LAST_CLOSE.value, "symbol"]
     return dg.Output(
         frame,
         metadata={
             "names": len(account),
             "market_value": float(account["market_value"].sum()) if len(account) else 0.0,
+            "marks": ", ".join(f"{count} {source}" for source, count in sources.items()) or "nothing is held",
+            **({"not_priced_by_the_broker": ", ".join(older)} if len(older) else {}),
         },
     )
 
 
 @session_asset(group=GROUP, kinds={"python"}, deps=["positions"])
 def nav(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[pd.DataFrame]:
-    """Our own arithmetic: opening cash, flows, fills, commissions, official closes; nothing of the broker."""
+    """Our own arithmetic: opening cash, flows, fills, commissions, official closes; nothing of the broker.
+
+    Before the official closes are stored the row is provisional, at the marks of the positions: it is there
+    to be looked at, and nothing builds on it.
+    """
     clock = platform.clock()
     session = requested_session(context, clock)
     frame = session_nav(platform.store(), platform.journal(), session, clock.now())
     row = frame.iloc[0]
     curve = [(past.valuation_session, past.nav) for past in past_navs(platform.store(), before=session)]
     curve.append((row["valuation_session"], row["nav"]))
+    provisional = row["mark_source"] != MarkSource.OFFICIAL_CLOSE.value
     return dg.Output(
         frame,
         metadata={
@@ -97,7 +118,13 @@ def nav(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[pd.D
                 drawdown=row["drawdown"],
                 turnover=row["turnover"],
             ),
-            **embedded("nav", nav_plot(pd.DataFrame(curve, columns=["valuation_session", "nav"]))),
+            "provisional": provisional,
+            "mark_source": row["mark_source"],
+            "mark_time": f"{row['mark_time']:%Y-%m-%d %H:%M} New York",
+            **embedded(
+                "nav",
+                nav_plot(pd.DataFrame(curve, columns=["valuation_session", "nav"]), provisional=provisional),
+            ),
         },
     )
 

@@ -15,6 +15,7 @@ import typer
 
 from hrp_core.calendar import nyse
 from hrp_core.errors import HrpError
+from hrp_core.execution.marks import is_provisional
 from hrp_core.ledger.journal import Journal
 from hrp_core.platform.jobs import (
     BookResult,
@@ -29,6 +30,8 @@ from hrp_core.platform.jobs import (
 from hrp_core.platform.preview import preview
 from hrp_core.portfolio.strategies import load_strategies
 from hrp_core.settings import Settings
+from hrp_core.store import Store
+from hrp_core.timetable import PROVISIONAL_BOOK
 from hrp_dagster.cli.context import JsonOption, err, load_settings, out, parse_session, print_json
 
 app = typer.Typer(help="Run the jobs of the day.", no_args_is_help=True)
@@ -122,8 +125,24 @@ def _run(
         return TradingResult(JobStatus.NO_STRATEGIES), None, {}
     from hrp_dagster.runs import run_job
 
-    done = run_job(settings, name.dagster_name, session, dry_run=dry_run, auto_rollback=auto_rollback)
+    done = run_job(
+        settings,
+        name.dagster_name,
+        session,
+        only=_only(settings, name, session),
+        checked=True,
+        dry_run=dry_run,
+        auto_rollback=auto_rollback,
+    )
     return _result(settings, name, done.metadata), done.run_id, done.metadata
+
+
+def _only(settings: Settings, name: JobName, session: date) -> tuple[str, ...] | None:
+    """Return the assets that the job's schedule would run at this time; None for all."""
+    if name is not JobName.BOOK:
+        return None
+    provisional = is_provisional(Store(settings.database_path), session, settings.clock().now())
+    return PROVISIONAL_BOOK if provisional else None
 
 
 def _result(settings: Settings, name: JobName, metadata: Metadata) -> JobResult:
@@ -155,12 +174,14 @@ def _result(settings: Settings, name: JobName, metadata: Metadata) -> JobResult:
             drift.get("rollbacks", {}),
         )
     if name is JobName.BOOK:
-        nav = metadata.get("nav", {}).get("nav")
+        valued = metadata.get("nav", {})
+        nav = valued.get("nav")
         return BookResult(
             JobStatus.SUCCESS,
             int(metadata.get("fills", {}).get("executions", 0)),
             int(metadata.get("positions", {}).get("names", 0)),
             None if nav is None else Decimal(str(nav)),
+            provisional=bool(valued.get("provisional", False)),
         )
     return JobResult(JobStatus.SUCCESS)
 
@@ -207,7 +228,8 @@ def _show_preview(settings: Settings, name: JobName, session: date, as_json: boo
     from hrp_dagster.runs import job_assets
 
     found = preview(settings, name.value, session, settings.clock().now())
-    assets = job_assets(settings, name.dagster_name)
+    only = _only(settings, name, session) if found.would_run else None
+    assets = [asset for asset in job_assets(settings, name.dagster_name) if only is None or asset in only]
     if as_json:
         print_json({**asdict(found), "assets": assets})
         return

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
@@ -11,6 +11,7 @@ import typer
 from hrp_core.errors import NotReadyError
 from hrp_core.execution.trading import session_orders
 from hrp_core.ledger.journal import Journal
+from hrp_core.ledger.nav import MarkSource
 from hrp_core.platform.status import read_status
 from hrp_core.portfolio.types import Purpose
 from hrp_core.settings import Settings
@@ -45,6 +46,11 @@ def status(as_json: JsonOption = False) -> None:
     current["newest"] = _newest_first(current["newest"])
     if current["nav"] is not None:
         current["nav"] = f"{money(current['nav'])} USD"
+    looked, at = current.pop("provisional_nav"), current.pop("provisional_at")
+    following = current.pop("next_step")
+    if at is not None:
+        current["provisional_nav"] = f"{money(looked)} USD, at the broker's prices of {at:%Y-%m-%d %H:%M}"
+    current["next_step"] = following
     print_facts(
         [
             (label.replace("_", " "), "-" if value in (None, "") else str(value))
@@ -119,7 +125,7 @@ def nav_rows(settings: Settings) -> Rows:
 def print_positions(rows: Rows) -> None:
     """Print positions as a table of at most 80 columns."""
     print_table(
-        "Positions" if not rows else f"Positions at the close of {rows[0]['valuation_session']} (USD)",
+        _positions_title(rows),
         [
             ("symbol", "Symbol"),
             ("shares", ">Shares"),
@@ -140,6 +146,15 @@ def print_positions(rows: Rows) -> None:
             for row in rows
         ],
     )
+
+
+def _positions_title(rows: Rows) -> str:
+    if not rows:
+        return "Positions"
+    asked = [row["mark_time"] for row in rows if row["mark_source"] == MarkSource.BROKER_MARK.value]
+    if not asked:
+        return f"Positions at the close of {rows[0]['valuation_session']} (USD)"
+    return f"Positions at the broker's prices of {asked[0]:%Y-%m-%d %H:%M}, provisional (USD)"
 
 
 def print_trades(rows: Rows) -> None:
@@ -182,7 +197,7 @@ def print_nav(rows: Rows) -> None:
         [
             {
                 "session": row["session"],
-                "valuation_session": row["valuation_session"],
+                "valuation_session": f"{row['valuation_session']}{' *' * _is_provisional(row)}",
                 "cash": money(row["cash"]),
                 "value": money(row["market_value"]),
                 "nav": money(row["nav"]),
@@ -191,6 +206,8 @@ def print_nav(rows: Rows) -> None:
             for row in rows
         ],
     )
+    for row in filter(_is_provisional, rows):
+        out.print(f"* provisional, at the broker's prices of {row['mark_time']:%Y-%m-%d %H:%M} New York")
 
 
 def _print_orders(rows: Rows) -> None:
@@ -214,6 +231,10 @@ def _newest_first(newest: Mapping[str, date | None]) -> str:
     return "\n".join(
         f"{end}: {', '.join(asset for asset, session in newest.items() if session == end)}" for end in ends
     )
+
+
+def _is_provisional(row: Mapping[str, Any]) -> bool:
+    return row["mark_source"] != MarkSource.OFFICIAL_CLOSE.value
 
 
 def _percent(value: object) -> str:

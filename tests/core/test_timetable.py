@@ -63,6 +63,12 @@ def approved(when: datetime) -> DeskState:
     return replace(PLANNED, plans={FRI: replace(plan("approved"), approved_at=when)})
 
 
+def looked_at(clock: str) -> DeskState:
+    """The book of Friday as a look at the broker's prices of Monday left it, the prices of Monday stored."""
+    nav = written(FRI, "nav", when=at(MON, clock)) if clock else {}
+    return replace(BOOKED, written={**BOOKED.written, **nav}, provisional=frozenset({FRI} if clock else ()))
+
+
 @pytest.mark.parametrize(
     ("job", "now", "state", "expected"),
     [
@@ -264,6 +270,18 @@ def approved(when: datetime) -> DeskState:
             replace(BOOKED, written={**BOOKED.written, **written(FRI, "nav", when=at(MON, "17:46"))}),
             "book_job:2022-12-02:20:15:1",
         ),
+        # A valuation at the broker's prices is one for its own slot, and for nothing else.
+        (
+            "book_job",
+            at(MON, "09:55"),
+            looked_at("09:46"),
+            "nav of 2022-12-02 are stored already since 2022-12-05 09:46",
+        ),
+        ("book_job", at(MON, "16:15"), looked_at("09:46"), "book_job:2022-12-02:16:15:1"),
+        ("book_job", at(MON, "16:25"), looked_at(""), "book_job:2022-12-02:16:15:2"),
+        ("book_job", at(MON, "17:45"), looked_at("16:16"), "book_job:2022-12-02:17:45:1"),
+        ("book_job", at(MON, "17:55"), looked_at("17:46"), "book_job:2022-12-02:17:45:2"),
+        ("predictions_job", at(MON, "18:15"), looked_at("17:46"), "book_job of 2022-12-02 is not done yet"),
         ("book_job", at(FRI, "17:45"), DATA, "nothing was planned by 2022-12-01: there is no book yet"),
         # drift needs scores, not a plan
         ("drift_monitor_job", at(FRI, "19:00"), DATA, "predictions_job of 2022-12-02 is not done yet"),
@@ -461,6 +479,11 @@ def test_after_downtime_a_run_that_fails_is_tried_again_in_an_hour() -> None:
     [again], _ = catch_up(at(TUE, "13:01"), asked)
     assert again.attempt == run.attempt + 1
     assert catch_up(at(TUE, "13:01"), replace(asked, running=frozenset({"market_data_job"})))[0] == ()
+
+
+def test_a_book_that_stayed_provisional_is_asked_for_after_its_evening() -> None:
+    [run], _ = catch_up(at(MON, "20:30"), looked_at("16:16"))
+    assert (run.job, run.session, run.slot) == ("book_job", FRI, "late")
 
 
 def test_an_ordinary_evening_has_nothing_to_catch_up() -> None:

@@ -117,6 +117,11 @@ def test_a_deposit_and_a_withdrawal_of_30_percent_move_neither_drawdown_nor_retu
         traded.at(nyse().next(session), "12:00")
         recorded = hrp("cash", "record", kind, amount, "--reference", f"a {kind}")
         assert recorded["session"] == str(nyse().next(session))
+        traded.run("book_job", session, only=["fills", "positions", "nav"])
+        # Shown at once, provisionally; counted once, by the official NAV.
+        looked = read_table(traded.store, table("nav")).iloc[-1]
+        assert (looked["mark_source"], looked["flows"]) == ("broker_mark", sign * Decimal(amount))
+        assert looked["nav"] == traded.gateway.state().net_liquidation + flow + looked["flows"]
         session = traded.next_day(session)
         flow += sign * Decimal(amount)
         broker.append(traded.gateway.state().net_liquidation)
@@ -159,12 +164,19 @@ def test_status_says_what_happens_next_through_the_day(desk: Desk) -> None:
     assert hrp("status")["next_step"].startswith(f"orders execute at the open of {SECOND} (09:30")
     desk.at(SECOND, "12:00")
     assert hrp("status")["next_step"].startswith(f"book_job of {FIRST} after the close of {SECOND}")
+    desk.run("book_job", FIRST, only=["fills", "positions", "nav"])
+    looked = hrp("status")
+    assert looked["next_step"].startswith(f"book_job of {FIRST} after the close of {SECOND}")
+    assert (looked["valued_at"], looked["nav"], looked["newest"]["nav"]) == (None, None, None)
+    assert Decimal(looked["provisional_nav"]) == desk.gateway.state().net_liquidation
+    assert looked["provisional_at"].startswith(f"{SECOND} 12:00")
     desk.at(SECOND, "17:45")
     assert hrp("status")["next_step"].startswith(f"market_data_job of {SECOND}")
     desk.next_day(FIRST)
     done = hrp("status")
     assert (done["account"], done["valued_at"]) == (desk.server.account, str(SECOND))
     assert Decimal(done["nav"]) == desk.gateway.state().net_liquidation
+    assert done["provisional_nav"] is None
     assert done["next_step"].startswith(f"predictions_job of {SECOND}")
 
 

@@ -59,11 +59,26 @@ def test_the_evening_and_the_next_day_as_commands(desk: Desk, tmp_path, monkeypa
     code, again = job("live-trader")
     assert (code, again["status"], again["orders_submitted"]) == (0, "success", 0)
 
+    # The sample has no opens: its orders fill at the close.
+    for clock, filled in (("09:45", 0), ("16:15", 5)):
+        desk.at(SECOND, clock)
+        code, said = job("book", "--dry-run")
+        assert (code, said["assets"]) == (0, ["fills", "positions", "nav"])
+        assert "the NAV would be provisional" in said["reasons"][0]
+        code, looked = job("book")
+        assert (code, looked["status"], looked["provisional"]) == (0, "success", True)
+        assert (looked["executions"], looked["positions"]) == (filled, filled)
+        assert list(looked["assets"]) == ["fills", "positions", "nav"]
+        assert float(looked["nav"]) == float(desk.gateway.state().net_liquidation)
+        said = f"* provisional, at the broker's prices of {SECOND} {clock} New York"
+        assert said in CliRunner().invoke(app, ["nav"]).stdout
+    shown = CliRunner().invoke(app, ["positions"]).stdout
+    assert f"Positions at the broker's prices of {SECOND} 16:15, provisional" in shown
     desk.at(SECOND, "17:45")
     assert job("market-data")[0] == 0
     code, booked = job("book")
     assert (code, booked["status"], booked["session"]) == (0, "success", str(FIRST))
-    assert (booked["executions"], booked["positions"]) == (5, 5)
+    assert (booked["executions"], booked["positions"], booked["provisional"]) == (5, 5, False)
     assert float(booked["nav"]) == float(desk.gateway.state().net_liquidation)
     desk.at(SECOND, "18:30")
     assert job("predictions")[0] == 0

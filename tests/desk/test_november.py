@@ -79,6 +79,7 @@ def test_november_every_session_is_traded_once_or_skipped_with_the_right_reason(
         assert check_parity(History.from_store(desk.store), desk.journal).differences == ()
         navs = read_table(desk.store, table("nav"))
         assert navs["session"].tolist() == SESSIONS[:-1]
+        check_what_was_looked_at(ticking, set(navs["mark_source"]))
         watches = ticking.instance.get_runs(filters=dg.RunsFilter(job_name="open_monitor_job"))
         # At 09:31 the clock stands: the watch ends early, and counts as neither failed nor done.
         assert {UNFINISHED_TAG in run.tags for run in watches if run.tags[KEY_TAG].endswith(":1")} == {True}
@@ -107,6 +108,18 @@ def check_what_was_run(ticking: Floor) -> None:
     assert Counter(ticking.of("sync_job"))[date(2022, 11, 3)] >= 2
     assert not [now for now, _, _ in ticking.launched if not nyse().is_session(now.date())]
     assert not [now for now, _, _ in ticking.launched if DOWN[0] <= now < DOWN[1]]
+
+
+def check_what_was_looked_at(ticking: Floor, kept: set[str]) -> None:
+    """Twice a day the account was valued at the broker's prices, and of that nothing stayed."""
+    looks = [now for now, job, _ in ticking.launched if job == "book_job" and now.time() < time(17)]
+    assert {(now.hour, now.minute) for now in looks} == {(9, 45), (16, 15)}
+    events = ticking.instance.fetch_materializations(dg.AssetKey("nav"), limit=200).records
+    seen = [event.asset_materialization for event in events]
+    # Of the whole days, two begin in a market that is closed and one begins after the downtime.
+    assert len(looks) == 6
+    assert sum(each is not None and each.metadata["provisional"].value is True for each in seen) == len(looks)
+    assert kept == {"official_close"}
 
 
 def check_what_was_said(said: dict[datetime, dict[str, str]]) -> None:

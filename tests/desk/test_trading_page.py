@@ -138,6 +138,13 @@ def test_sync_positions_asks_the_broker_and_stores_what_it_says(desk: Desk) -> N
     assert dict(zip(live["symbol"], live["quantity"], strict=True)) == {
         item.symbol: item.shares for item in state.positions
     }
+    desk.run("book_job", FIRST, only=["fills", "positions", "nav"])
+    said = text_of(looked := page())
+    value = f"{state.net_liquidation:,.2f}"
+    assert f"Provisional, at the broker's prices of {SECOND} 16:05: {value}" in said
+    assert "The first book writes the first value" in said
+    [positions, *_] = (each.value for each in looked.dataframe)
+    assert positions["Value"].sum() == pytest.approx(float(state.net_liquidation - state.cash), abs=1e-6)
     assert len(api.query_readonly("SELECT * FROM account_snapshots WHERE run_id = 'position-tracker'")) == 1
 
 

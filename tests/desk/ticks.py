@@ -108,6 +108,8 @@ class Floor:
                     name,
                     session if request.partition_key else None,
                     only=[key.path[-1] for key in request.asset_selection or ()] or None,
+                    # As the daemon: whoever selects assets gets their checks too.
+                    checked=True,
                     tags=request.tags,
                     definitions=self.definitions,
                 )

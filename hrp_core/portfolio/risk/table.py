@@ -294,7 +294,7 @@ above 0.
   so.
 - **Sectors** come from the file `HRP_SECTORS_FILE` (CSV or Parquet, columns `symbol` and `sector`). Without
   it there is no cap. Names that are not in it share one cap.
-- **Daily loss and drawdown** are those of the table `nav`, net of deposits and withdrawals. A limit that is
+- **Daily loss and drawdown** are those of the official NAV, net of deposits and withdrawals. A limit that is
   reached sets the latch before the plan is frozen; only a person opens it again (`hrp resume --reason`). The
   rule says so again while the limit is still exceeded: to go on trading in a drawdown, raise the limit first.
   An account that never had a NAV has nothing to have lost. In a replay nobody opens a latch: REDUCING lasts

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hrp_core.calendar import NEW_YORK, nyse
 from hrp_core.execution.bookkeeping import nav_book
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.nav import NavRow, PastNav, nav_row
+from hrp_core.ledger.nav import MarkSource, NavRow, PastNav, nav_row
 from hrp_core.ledger.types import CashFlow, FlowKind
 
 SESSIONS = nyse().between(date(2022, 12, 1), date(2022, 12, 9))
@@ -37,10 +37,16 @@ class Account:
             CashFlow(reference, kind, amount, SESSIONS[place], self.now(place), "test")
         )
 
-    def value(self, place: int) -> NavRow:
-        session = SESSIONS[place]
+    def value(self, place: int, *, provisional: bool = False) -> NavRow:
+        session, valued = SESSIONS[place], list(self.rows)
         row = nav_row(
-            nav_book(self.journal, session, list(self.rows), self.now(place)),
+            nav_book(
+                self.journal,
+                session,
+                self.journal.expected_flows(session, valued)
+                if provisional
+                else self.journal.count_flows(session, valued, self.now(place)),
+            ),
             {},
             session=nyse().previous(session),
             valuation_session=session,
@@ -48,12 +54,13 @@ class Account:
                 PastNav(row.valuation_session, row.nav, row.daily_return, row.flows)
                 for row in self.rows.values()
             ],
-            mark_source="official_close",
+            mark_source=MarkSource.BROKER_MARK if provisional else MarkSource.OFFICIAL_CLOSE,
             mark_time=nyse().close(session),
             mode="sim",
             account="DU1",
         )
-        self.rows[session] = row
+        if not provisional:
+            self.rows[session] = row
         return row
 
     @staticmethod
@@ -89,6 +96,26 @@ def test_a_flow_that_no_later_nav_has_counted_waits_for_the_next_one() -> None:
         assert account.value(2).flows == 5_000
 
 
+def test_a_provisional_nav_shows_the_flows_of_the_day_and_counts_none() -> None:
+    with opened() as account:
+        account.value(0)
+        account.record(1, Decimal(5_000))
+        assert account.value(1, provisional=True).flows == 5_000
+        account.record(1, Decimal(-2_000))
+        looked = account.value(1, provisional=True)
+        assert (looked.nav, looked.flows, looked.daily_return) == (103_000, 3_000, 0)
+        official = account.value(1)
+        assert (official.nav, official.flows, official.daily_return) == (103_000, 3_000, 0)
+
+
+def test_looking_at_a_later_session_leaves_a_flow_to_the_book_that_is_closed_late() -> None:
+    with opened() as account:
+        account.value(0)
+        account.record(1, Decimal(5_000))
+        assert account.value(2, provisional=True).flows == 5_000
+        assert (account.value(1).flows, account.value(2).flows) == (5_000, 0)
+
+
 def test_flows_of_a_journal_older_than_the_record_keep_the_nav_that_has_them() -> None:
     with opened() as account:
         account.value(0)
@@ -104,7 +131,7 @@ def test_flows_of_a_journal_older_than_the_record_keep_the_nav_that_has_them() -
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(("record", "value", "value")),
+            st.sampled_from(("record", "value", "value", "look")),
             st.integers(0, len(SESSIONS) - 1),
             st.sampled_from([Decimal(amount) for amount in (-9_000, -1, 40_000)]),
         ),
@@ -119,6 +146,8 @@ def test_whatever_is_recorded_and_made_in_whatever_order_nothing_is_earned_by_a_
         for act, place, amount in steps:
             if act == "record":
                 account.record(place, amount)
+            elif act == "look":
+                account.value(place, provisional=True)
             else:
                 account.value(place)
         account.value(len(SESSIONS) - 1)

@@ -1,5 +1,6 @@
 """Trades and positions in the store are what the journal says, however often and in whatever state before."""
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -12,6 +13,7 @@ from order_support import ACCOUNT, EVENING, SYMBOLS, BentBroker, D, E, F, at, fr
 from hrp_core.calendar import nyse
 from hrp_core.errors import DataError, NotReadyError
 from hrp_core.execution.bookkeeping import session_nav, session_positions
+from hrp_core.execution.broker import Broker
 from hrp_core.execution.projection_tables import EXECUTED_TRADES, LIVE_POSITIONS, STRATEGY_POSITIONS
 from hrp_core.execution.projections import project_book, rebuild
 from hrp_core.execution.sync import sync_broker
@@ -20,6 +22,7 @@ from hrp_core.ledger.frames import fills_frame
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import ExternalPolicy
 from hrp_core.matching import NewOrder, Side
+from hrp_core.settings import Settings
 from hrp_core.store import (
     Sessions,
     Store,
@@ -42,6 +45,11 @@ def store(tmp_path: Path) -> Store:
     store = Store(tmp_path / "hrp.duckdb")
     migrate(store)
     return store
+
+
+def nobody() -> AbstractContextManager[Broker]:
+    """The broker is not asked for what the store and the journal say."""
+    raise AssertionError("the broker was asked")
 
 
 def load_prices(store: Store, through: date = F) -> None:
@@ -270,7 +278,7 @@ def test_a_rebuild_writes_what_the_book_of_each_session_would(
                 mode="sim",
                 account=ACCOUNT,
             ),
-            "positions": session_positions(store, journal, session, LATER),
+            "positions": session_positions(Settings(), store, journal, nobody, session, LATER),
             "nav": session_nav(store, journal, session, LATER),
         }
         with store.write() as connection:

@@ -12,7 +12,7 @@ from hrp_core.calendar import NEW_YORK
 from hrp_core.ledger.book import Book, fold_book, read_book
 from hrp_core.ledger.frames import fills_frame, orders_frame
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.nav import nav_frame, nav_row, positions_frame
+from hrp_core.ledger.nav import Mark, MarkSource, nav_frame, nav_row, positions_frame
 from hrp_core.ledger.types import CashFlow, FlowKind
 from hrp_core.store import Store, table
 from hrp_core.store.migrate import migrate
@@ -29,15 +29,16 @@ def store(tmp_path: Path) -> Store:
 def frames(journal: Journal, book: Book) -> dict[str, pd.DataFrame]:
     plan = journal.latest_plan(D)
     assert plan is not None
-    marks = {"AAPL": Decimal("140.5")}
+    close = datetime.combine(E, time(16), NEW_YORK)
+    marks = {"AAPL": Mark(Decimal("140.5"), MarkSource.OFFICIAL_CLOSE, close)}
     valued = nav_row(
         book,
-        marks,
+        {symbol: mark.price for symbol, mark in marks.items()},
         session=D,
         valuation_session=E,
         previous=[],
-        mark_source="official_close",
-        mark_time=datetime.combine(E, time(16), NEW_YORK),
+        mark_source=MarkSource.OFFICIAL_CLOSE,
+        mark_time=close,
         mode="sim",
         account=ACCOUNT,
     )

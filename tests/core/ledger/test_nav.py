@@ -13,7 +13,7 @@ from hrp_core.errors import DataError
 from hrp_core.ledger.book import Book, fold_book, read_book
 from hrp_core.ledger.frames import fills_frame, orders_frame
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.nav import NavRow, PastNav, nav_frame, nav_row, positions_frame
+from hrp_core.ledger.nav import Mark, MarkSource, NavRow, PastNav, nav_frame, nav_row, positions_frame
 from hrp_core.ledger.types import CashFlow, Evidence, FlowKind, OrderAllocation, OrderStatus, Source
 from hrp_core.portfolio.types import OrderSide
 from hrp_core.store.tables import table
@@ -22,6 +22,7 @@ F = date(2022, 12, 19)  # the session after E
 NEXT = date(2022, 12, 20)
 OPENING = CashFlow("opening", FlowKind.OPENING, Decimal(100_000), E, NOW, "test")
 BUY_100 = fill("ref", 100, price="137.25", commission="1.00")
+CLOSE = datetime.combine(E, time(16), NEW_YORK)
 SHARED = {"ref": OrderAllocation("i", OrderSide.BUY, 100, (("A", 60), ("B", 40)))}
 
 
@@ -32,7 +33,7 @@ def value(book: Book, mark: str = "140", *previous: PastNav, session: date = D, 
         session=session,
         valuation_session=valued,
         previous=previous,
-        mark_source="official_close",
+        mark_source=MarkSource.OFFICIAL_CLOSE,
         mark_time=datetime.combine(valued, time(16), NEW_YORK),
         mode="sim",
         account=ACCOUNT,
@@ -123,7 +124,7 @@ def test_an_empty_account_has_a_nav_of_nothing_and_no_return() -> None:
 @pytest.mark.parametrize("bad", [None, Decimal("NaN"), Decimal(0), Decimal(-1)])
 def test_a_held_name_without_a_mark_is_an_error_that_names_it(bad: Decimal | None) -> None:
     book = fold_book([OPENING], [BUY_100], SHARED)
-    marks = {} if bad is None else {"AAPL": bad}
+    marks = {} if bad is None else {"AAPL": Mark(bad, MarkSource.OFFICIAL_CLOSE, CLOSE)}
     with pytest.raises(DataError, match=f"AAPL held after {E}"):
         positions_frame(book, marks, session=D, valuation_session=E, mode="sim", account=ACCOUNT)
 
@@ -137,9 +138,8 @@ def test_missing_commissions_are_said(journal: Journal) -> None:
 
 def test_positions_of_strategies_sum_to_the_accounts() -> None:
     book = fold_book([OPENING], [BUY_100], SHARED)
-    frame = positions_frame(
-        book, {"AAPL": Decimal("140")}, session=D, valuation_session=E, mode="sim", account=ACCOUNT
-    )
+    marks = {"AAPL": Mark(Decimal("140"), MarkSource.OFFICIAL_CLOSE, CLOSE)}
+    frame = positions_frame(book, marks, session=D, valuation_session=E, mode="sim", account=ACCOUNT)
     rows = {row.strategy_id: (row.shares, row.market_value, row.unrealized_pnl) for row in frame.itertuples()}
     assert rows == {
         "": (100, Decimal(14_000), Decimal(275)),
@@ -168,9 +168,8 @@ def test_frames_have_the_columns_of_their_tables_also_when_empty(journal: Journa
     journal.record([], [fill(aapl)], now=NOW)
     for book in (read_book(journal), fold_book([], [], {})):
         fills = fills_frame(book, session=D, execution_session=E, mode="sim", account=ACCOUNT)
-        positions = positions_frame(
-            book, {"AAPL": Decimal(1)}, session=D, valuation_session=E, mode="sim", account=ACCOUNT
-        )
+        marks = {"AAPL": Mark(Decimal(1), MarkSource.OFFICIAL_CLOSE, CLOSE)}
+        positions = positions_frame(book, marks, session=D, valuation_session=E, mode="sim", account=ACCOUNT)
         assert list(fills.columns) == columns("fills")
         assert list(positions.columns) == columns("positions")
         assert len(fills) == len(book.fills)
