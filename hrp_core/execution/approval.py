@@ -217,17 +217,33 @@ def changed_inputs(
     if ledger and Decimal(ledger["cash"]) != state.cash:
         changed.append("the ledger's cash")
     now: dict[str, object] = {
-        "limits": asdict(limits_from_settings(settings)),
-        "strategies": [asdict(strategy) for strategy in strategies],
         "controls": dict(journal.symbol_controls(plan.session)),
         "dropped": sorted(journal.drops(plan.session)),
     }
-    for name, value in now.items():
-        then = plan.inputs.get(name)
-        # What was empty was not frozen.
-        if json.loads(canonical_json(value)) != (then if then is not None else type(value)()):
-            changed.append(f"the {name}")
+    changed += [f"the {name}" for name in changed_settings(settings, plan, strategies)]
+    changed += [f"the {name}" for name, value in now.items() if _differs(plan, name, value)]
     return tuple(changed)
+
+
+def changed_settings(settings: Settings, plan: FrozenPlan, strategies: Sequence[Strategy]) -> tuple[str, ...]:
+    """Return which of `limits` and `strategies` are not as they were when the plan was decided.
+
+    Args:
+        settings: the limits of now.
+        plan: a daily one.
+        strategies: as their files have them now.
+    """
+    now: dict[str, object] = {
+        "limits": asdict(limits_from_settings(settings)),
+        "strategies": [asdict(strategy) for strategy in strategies],
+    }
+    return tuple(name for name, value in now.items() if _differs(plan, name, value))
+
+
+def _differs(plan: FrozenPlan, name: str, value: object) -> bool:
+    then = plan.inputs.get(name)
+    # What was empty was not frozen.
+    return json.loads(canonical_json(value)) != (then if then is not None else type(value)())
 
 
 def _looked_at(journal: Journal, session: date, seen: str | None) -> FrozenPlan:

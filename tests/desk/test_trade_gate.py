@@ -141,6 +141,18 @@ def reconciled_as(status: str) -> Callable[[Desk], AbstractContextManager[None]]
     return run
 
 
+@contextmanager
+def strategy_paused(desk: Desk) -> Iterator[None]:
+    """A person pauses a strategy after the plan was frozen."""
+    folder = desk.settings.home / "strategies"
+    copytree(desk.settings.strategies, folder, dirs_exist_ok=True)
+    path = folder / "momentum.toml"
+    path.write_text(path.read_text().replace('state = "deployed"', 'state = "paused"'))
+    with setting("HRP_STRATEGIES", str(folder))(desk):
+        yield
+
+
+# What breaks; a word after the code tells two of one code apart.
 BREAKS: dict[str, tuple[str, Callable[[Desk], AbstractContextManager[None]]]] = {
     "data_missing": (
         "blocked",
@@ -161,8 +173,14 @@ BREAKS: dict[str, tuple[str, Callable[[Desk], AbstractContextManager[None]]]] = 
         "no_go",
         changed("signals", f"UPDATE signals SET signal = 1 WHERE session = '{FIRST}'"),
     ),
+    "plan_outdated strategies": ("no_go", strategy_paused),
+    "plan_outdated limits": ("no_go", setting("HRP_RESTRICTED", "AAPL")),
     "not_approved": ("no_go", unapproved),
     "model_unresolved": ("no_go", changed("model_deployments", "DELETE FROM model_deployments")),
+    "model_unresolved rolled back": (
+        "no_go",
+        changed("model_deployments", "UPDATE model_deployments SET status = 'rolled_back'"),
+    ),
     "no_predictions": (
         "no_go",
         changed("predictions", f"UPDATE predictions SET prediction = NULL WHERE session = '{FIRST}'"),
@@ -197,11 +215,12 @@ def judged(desk: Desk) -> tuple[str, list[str]]:
     return stored_verdict(desk)
 
 
-@pytest.mark.parametrize("code", BREAKS)
-def test_a_broken_condition_sends_nothing_and_mended_it_goes_on(planned: Desk, code: str) -> None:
-    verdict, break_it = BREAKS[code]
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_broken_condition_sends_nothing_and_mended_it_goes_on(planned: Desk, name: str) -> None:
+    verdict, break_it = BREAKS[name]
+    code, _, what = name.partition(" ")
     with break_it(planned):
-        with pytest.raises(RefusedError, match=f"{verdict} to plan .*{code}") as refusal:
+        with pytest.raises(RefusedError, match=f"{verdict} to plan .*{code}.*{what}") as refusal:
             planned.run("live_trader_job", FIRST)
         assert refusal.value.exit_code == 3
         assert stored_verdict(planned) == (verdict, [code])
