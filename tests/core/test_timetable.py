@@ -500,6 +500,17 @@ def test_an_ordinary_evening_has_nothing_to_catch_up() -> None:
             replace(SENT, working=3, running=frozenset({"book_job"})),
             "is being asked right now",
         ),
+        # positions follow the fills of an open by minutes: a look in between would see a contradiction
+        (
+            at(MON, "09:31"),
+            replace(SENT, working=3, running=frozenset({"open_monitor_job"})),
+            "the open is being watched",
+        ),
+        (
+            at(MON, "09:45"),
+            replace(SENT, working=3, running=frozenset({"open_monitor_job"})),
+            "sync_job:2022-12-05:09:45:1",
+        ),
         (at("2022-11-25", "12:59"), replace(SENT, working=1), "sync_job:2022-11-25:12:45:1"),
         (at("2022-11-25", "13:16"), replace(SENT, working=1), "the market closed at 13:00"),
     ],
