@@ -162,7 +162,7 @@ def approve_plan(
         strategies: as their files have them now.
         session: the decision session.
         seen: first characters (at least 8) of the hash that was shown; None when the plan is the only one
-            that waits for a decision.
+            that waits for a decision, which is not enough in live.
         by: the person.
         reason: free text.
         now: timezone-aware.
@@ -173,6 +173,12 @@ def approve_plan(
             strategies or controls have changed since it was decided.
     """
     require_decision_session(session, now)
+    if seen is None and settings.mode is Mode.LIVE:
+        # The session may have been planned again since it was looked at.
+        raise RefusedError(
+            "in live a plan is approved by its hash: look at it with `hrp plan show`, then run `hrp plan "
+            "approve --hash HASH`. Nothing was approved"
+        )
     plan = _looked_at(journal, session, seen)
     if plan.status is PlanStatus.APPROVED:
         return plan
