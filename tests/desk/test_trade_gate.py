@@ -178,6 +178,7 @@ BREAKS: dict[str, tuple[str, Callable[[Desk], AbstractContextManager[None]]]] = 
     ),
     "plan_outdated strategies": ("no_go", strategy_paused),
     "plan_outdated limits": ("no_go", setting("HRP_RESTRICTED", "AAPL")),
+    "evidence_failed": ("blocked", setting("HRP_STRATEGIES", "/nowhere")),
     "not_approved": ("no_go", unapproved),
     "model_unresolved": ("no_go", changed("model_deployments", "DELETE FROM model_deployments")),
     "model_unresolved rolled back": (
