@@ -5,7 +5,7 @@ Past 400 lines: one list of jobs and what may hold each back.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from hypothesis import given
@@ -435,6 +435,14 @@ def test_no_order_is_ever_asked_for_outside_its_evening(moment: datetime, late: 
 
 
 # --- after downtime, fills, staleness --------------------------------------------------------------------
+
+
+def test_no_job_but_the_clean_up_is_due_while_the_broker_resets_its_servers() -> None:
+    """From 23:30, when TWS and IB Gateway are set to restart, to 01:00."""
+    for job, row in TIMETABLE.items():
+        for slot in row.slots:
+            if job != "cleanup_job":
+                assert time(1) <= slot.at <= slot.until <= time(23, 30), (job, slot)
 
 
 def test_after_downtime_what_may_be_done_is_asked_for_and_the_rest_is_named() -> None:
