@@ -162,7 +162,7 @@ def approve_plan(
         strategies: as their files have them now.
         session: the decision session.
         seen: first characters (at least 8) of the hash that was shown; None when the plan is the only one
-            that waits for a decision.
+            that waits for a decision, which is not enough in live.
         by: the person.
         reason: free text.
         now: timezone-aware.
@@ -173,6 +173,12 @@ def approve_plan(
             strategies or controls have changed since it was decided.
     """
     require_decision_session(session, now)
+    if seen is None and settings.mode is Mode.LIVE:
+        # The session may have been planned again since it was looked at.
+        raise RefusedError(
+            "in live a plan is approved by its hash: look at it with `hrp plan show`, then run `hrp plan "
+            "approve --hash HASH`. Nothing was approved"
+        )
     plan = _looked_at(journal, session, seen)
     if plan.status is PlanStatus.APPROVED:
         return plan
@@ -217,17 +223,33 @@ def changed_inputs(
     if ledger and Decimal(ledger["cash"]) != state.cash:
         changed.append("the ledger's cash")
     now: dict[str, object] = {
-        "limits": asdict(limits_from_settings(settings)),
-        "strategies": [asdict(strategy) for strategy in strategies],
         "controls": dict(journal.symbol_controls(plan.session)),
         "dropped": sorted(journal.drops(plan.session)),
     }
-    for name, value in now.items():
-        then = plan.inputs.get(name)
-        # What was empty was not frozen.
-        if json.loads(canonical_json(value)) != (then if then is not None else type(value)()):
-            changed.append(f"the {name}")
+    changed += [f"the {name}" for name in changed_settings(settings, plan, strategies)]
+    changed += [f"the {name}" for name, value in now.items() if _differs(plan, name, value)]
     return tuple(changed)
+
+
+def changed_settings(settings: Settings, plan: FrozenPlan, strategies: Sequence[Strategy]) -> tuple[str, ...]:
+    """Return which of `limits` and `strategies` are not as they were when the plan was decided.
+
+    Args:
+        settings: the limits of now.
+        plan: a daily one.
+        strategies: as their files have them now.
+    """
+    now: dict[str, object] = {
+        "limits": asdict(limits_from_settings(settings)),
+        "strategies": [asdict(strategy) for strategy in strategies],
+    }
+    return tuple(name for name, value in now.items() if _differs(plan, name, value))
+
+
+def _differs(plan: FrozenPlan, name: str, value: object) -> bool:
+    then = plan.inputs.get(name)
+    # What was empty was not frozen.
+    return json.loads(canonical_json(value)) != (then if then is not None else type(value)())
 
 
 def _looked_at(journal: Journal, session: date, seen: str | None) -> FrozenPlan:

@@ -192,7 +192,12 @@ def broker_config(settings: Settings, role: ClientRole = ClientRole.WRITER) -> B
     """
     if settings.mode is Mode.SIM:
         return sim_config(settings, role)
-    config = BrokerConfig.from_env(settings.ib_library)
+    try:
+        config = BrokerConfig.from_env(settings.ib_library)
+    except SettingsError as error:
+        raise SettingsError(
+            f"{error} (IBKR_* in the environment or in .env; docs/operations/ibkr-setup.md)"
+        ) from None
     verdict = may_trade(settings.mode, config.account, config.port, config.paper_trading, TokenState.VALID)
     if not verdict.allowed:
         raise SettingsError(

@@ -2,6 +2,7 @@
 
 What belongs here: the conditions, as pure functions of `Evidence`, and the verdict they add up to. What does
 not: taking the evidence and storing the verdict (`gate_record`), and sending (`trading`).
+Past 400 lines because it is one list of conditions, each with its words.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
+from hrp_core.execution.preflight import MAX_CLOCK_DIFFERENCE
 from hrp_core.execution.reconciliation import ReconciliationStatus
 from hrp_core.execution.send_window import SendWindow
 from hrp_core.ledger.types import FrozenPlan, Latch, LatchState, OrderStatus, PlanStatus
@@ -35,7 +37,7 @@ class Code(StrEnum):
 
     EVIDENCE_FAILED = "evidence_failed"  # a part of the evidence could not be read at all
     NO_PLAN = "no_plan"
-    PLAN_OUTDATED = "plan_outdated"  # decided on other rows than those now stored
+    PLAN_OUTDATED = "plan_outdated"  # decided on other rows, strategies or limits than those of now
     NOT_APPROVED = "not_approved"
     DATA_MISSING = "data_missing"
     CHECK_MISSING = "check_missing"  # a blocking claim was not judged for the present rows
@@ -51,6 +53,7 @@ class Code(StrEnum):
     RECONCILIATION_HALTED = "reconciliation_halted"
     BROKER_UNREACHABLE = "broker_unreachable"
     WRONG_ACCOUNT = "wrong_account"
+    CLOCKS_DIFFER = "clocks_differ"  # send windows are kept by our clock
     LATCH_REDUCING = "latch_reducing"
     LATCH_HALTED = "latch_halted"
     WINDOW_CLOSED = "window_closed"
@@ -80,6 +83,7 @@ class ModelFact:
         drift: the newest drift verdict of the version; None without one.
         drift_session: the session that verdict is of.
         sessions: sessions with predictions of the version, this one included.
+        rolled_back: whether a person, or drift, took that version out of production and nobody put it back.
     """
 
     strategy_id: str
@@ -89,6 +93,7 @@ class ModelFact:
     drift: DriftStatus | None
     drift_session: date | None
     sessions: int
+    rolled_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,7 @@ class Evidence:
         account: the one this journal belongs to; empty when it belongs to none yet.
         closed_at: close of the last execution session, which is D itself.
         plan: the newest daily plan of D.
-        outdated: what of the plan's inputs is no longer what is stored.
+        outdated: what of the plan's inputs is no longer what is stored, or what files and settings say.
         approved: whether the plan's newest approval is of its present content.
         hashes: current content hash by judged asset; absent = never written.
         rows: rows stored of it.
@@ -217,7 +222,7 @@ def _plan(evidence: Evidence) -> Iterator[Reason]:
         yield Reason(
             Code.PLAN_OUTDATED,
             Verdict.NO_GO,
-            f"plan {plan.plan_id} was decided on other {', '.join(evidence.outdated)} than are stored now; "
+            f"plan {plan.plan_id} was decided on other {', '.join(evidence.outdated)} than those of now; "
             "run predictions_job again",
         )
     # Of a plan that was sent, or whose window has passed, nothing is left to send.
@@ -282,6 +287,13 @@ def _models(evidence: Evidence) -> Iterator[Reason]:
                 + (" put into production here" if fact.version else f" of {fact.model}")
                 + f"; promote a version (`hrp model promote {fact.model} VERSION`) and run predictions_job "
                 "again, or pause the strategy",
+            )
+        elif fact.rolled_back:
+            yield Reason(
+                Code.MODEL_UNRESOLVED,
+                Verdict.NO_GO,
+                f"the predictions of {fact.strategy_id} are of {fact.model} version {fact.version}, which "
+                "was rolled back; run predictions_job again",
             )
         elif fact.strategy_id not in evidence.factors:
             yield from _drift(fact, evidence)
@@ -362,6 +374,19 @@ def _broker(evidence: Evidence) -> Iterator[Reason]:
         )
 
 
+def _clocks(evidence: Evidence) -> Iterator[Reason]:
+    if evidence.broker is None:
+        return
+    difference = evidence.broker.time - evidence.now
+    if abs(difference) > MAX_CLOCK_DIFFERENCE:
+        yield Reason(
+            Code.CLOCKS_DIFFER,
+            Verdict.BLOCKED,
+            f"the broker's clock is {difference.total_seconds():+.0f} s from ours, by which orders are sent; "
+            "set this machine's clock by NTP",
+        )
+
+
 def _latch(evidence: Evidence) -> Iterator[Reason]:
     latch = evidence.latch
     if latch is None or latch.state is LatchState.ACTIVE:
@@ -387,5 +412,5 @@ def _window(evidence: Evidence) -> Iterator[Reason]:
 
 
 CONDITIONS: tuple[Callable[[Evidence], Iterator[Reason]], ...] = (
-    *(_plan, _data, _checks, _models, _reconciliation, _broker, _latch, _window),
+    *(_plan, _data, _checks, _models, _reconciliation, _broker, _clocks, _latch, _window),
 )

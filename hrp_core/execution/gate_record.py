@@ -16,6 +16,7 @@ from duckdb import DuckDBPyConnection
 from hrp_core.calendar import NEW_YORK, nyse, require_decision_session
 from hrp_core.checks import blocking_claims
 from hrp_core.errors import HrpError, NoGoError, RefusedError
+from hrp_core.execution.approval import changed_settings
 from hrp_core.execution.bookkeeping import Connect
 from hrp_core.execution.gate import (
     JUDGED_ASSETS,
@@ -33,7 +34,9 @@ from hrp_core.execution.send_window import SendAt, send_window
 from hrp_core.features import FEATURES
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.types import FrozenPlan
+from hrp_core.models.deployments import ROLLED_BACK
 from hrp_core.models.drift_checks import DriftCheck, DriftReport, DriftStatus
+from hrp_core.portfolio.strategies import load_strategies
 from hrp_core.portfolio.types import OrderType
 from hrp_core.settings import Settings
 from hrp_core.store import EventType, Store, append_event, table
@@ -114,11 +117,13 @@ def gather(
         required={asset: blocking_claims(asset) for asset in JUDGED_ASSETS},
         windows={kind: send_window(calendar, session, kind, send_at) for kind in OrderType},
     )
+    # First, while `now` is young: the clocks are compared.
+    broker = _guarded("broker", failures, lambda: _heartbeat(connect))
     evidence = _guarded("journal", failures, lambda: _from_journal(evidence, journal)) or evidence
     known = evidence
     evidence = _guarded("store", failures, lambda: _from_store(known, store)) or evidence
-    broker = _guarded("broker", failures, lambda: _heartbeat(connect))
-    return replace(evidence, broker=broker, failures=failures)
+    decided = _guarded("settings", failures, lambda: _decided_anew(settings, known)) or ()
+    return replace(evidence, outdated=(*evidence.outdated, *decided), broker=broker, failures=failures)
 
 
 def _guarded(part: str, failures: dict[str, str], read: Callable[[], T]) -> T | None:
@@ -158,6 +163,16 @@ def _from_journal(evidence: Evidence, journal: Journal) -> Evidence:
         ),
         factors=frozenset(str(each["strategy_id"]) for each in strategies if each["model"] in FEATURES),
     )
+
+
+def _decided_anew(settings: Settings, evidence: Evidence) -> tuple[str, ...]:
+    """Return what a person has decided anew since the plan was made; nothing where nothing is left to send.
+
+    Whoever pauses a strategy or tightens a limit in the evening means the orders of this evening, too.
+    """
+    if evidence.plan is None or not evidence.pending:
+        return ()
+    return changed_settings(settings, evidence.plan, load_strategies(settings.strategies))
 
 
 def _strategies(plan: FrozenPlan) -> list[Mapping[str, Any]]:
@@ -226,25 +241,27 @@ def _models(connection: DuckDBPyConnection, evidence: Evidence) -> tuple[ModelFa
                 ModelFact(strategy_id, model, version if versions == 1 else "", False, None, None, 0)
             )
             continue
-        [deployed] = connection.execute(
-            "SELECT count(*) FROM model_deployments WHERE model_name = ? AND model_version = ?",
-            [model, version],
-        ).fetchone() or (0,)
         [sessions] = connection.execute(
             "SELECT count(DISTINCT session) FROM predictions WHERE model_name = ? AND model_version = ? "
             "AND session <= ?",
             [model, version, evidence.session],
         ).fetchone() or (0,)
+        newest = connection.execute(
+            "SELECT status FROM model_deployments WHERE model_name = ? AND model_version = ? "
+            "ORDER BY deployed_at DESC, deployment_id DESC LIMIT 1",
+            [model, version],
+        ).fetchone()
         drift = _drift(connection, model, version, evidence.session)
         found.append(
             ModelFact(
                 strategy_id,
                 model,
                 version,
-                bool(deployed),
+                newest is not None,
                 drift.status if drift else None,
                 drift.session if drift else None,
                 int(sessions),
+                rolled_back=newest is not None and newest[0] == ROLLED_BACK,
             )
         )
     return tuple(found)

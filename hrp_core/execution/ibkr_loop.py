@@ -8,6 +8,7 @@ import asyncio
 import concurrent.futures
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
@@ -84,6 +85,11 @@ class LoopThread:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             asyncio.set_event_loop(None)
             self._loop.close()
+
+
+def since_boot() -> float:
+    """Return seconds since the machine was started, those it slept included, which other clocks leave out."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class Pacer:

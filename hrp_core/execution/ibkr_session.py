@@ -22,7 +22,7 @@ from hrp_core.execution.broker import (
 )
 from hrp_core.execution.config import BrokerConfig, ClientRole
 from hrp_core.execution.ibkr_connection import Connection
-from hrp_core.execution.ibkr_loop import Pacer, run_all
+from hrp_core.execution.ibkr_loop import Pacer, run_all, since_boot
 from hrp_core.execution.ibkr_market_data import MarketData
 from hrp_core.execution.ibkr_prices import to_preview
 from hrp_core.execution.ibkr_receiver import (
@@ -56,6 +56,9 @@ log = logging.getLogger(__name__)
 _UNKNOWN_CONTRACT = 200
 # Half-open connections say nothing for ever (F19): before an order, silence this long is probed.
 _SILENCE_SECONDS = 30.0
+# Longest between the decision to send an order and its sending; probing and pacing take half of it at most. A
+# machine that is put to sleep in between wakes up in another market.
+_HELD_UP_SECONDS = 60.0
 _CONTRACTS_AT_ONCE = 20
 # Where US stocks are listed. SMART also answers for the same symbol listed abroad in USD.
 _US_LISTINGS = frozenset(
@@ -188,6 +191,7 @@ class Session:
         """
         self._require_writer()
         self._require_armed(request)
+        asked_at = since_boot()
         order = build_order(self._library, request, self._config.account)
         contract = build_contract(self._library, request.contract)
         try:
@@ -207,6 +211,12 @@ class Session:
             raise BrokerError(
                 f"order {request.order_ref} is at the broker already and was not sent again; the journal "
                 "does not know it: synchronise before anything else is sent"
+            )
+        held_up = since_boot() - asked_at
+        if held_up > _HELD_UP_SECONDS:
+            raise NotSentError(
+                f"order {request.order_ref} was not sent: it was held up for {held_up:.0f} s, and its send "
+                "window may be over; the machine was put to sleep or stood still"
             )
         order_id = self._wire.take_id(request.order_id)
         self._client.placeOrder(order_id, contract, order)

@@ -34,7 +34,10 @@ _SIDES = {
     "SLD": OrderSide.SELL,
     "SSHORT": OrderSide.SELL,
 }
-ACCOUNT_TAGS = ("NetLiquidation", "TotalCashValue")
+_FIGURES = ("NetLiquidation", "TotalCashValue")
+_BALANCE = "CashBalance"
+ACCOUNT_TAGS = (*_FIGURES, "$LEDGER:ALL")
+"""What is asked for: two figures in the base currency, and the balances of every currency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,23 +246,38 @@ def to_account_values(rows: Iterable[tuple[str, str, str, str]], account: str) -
         rows: (account, tag, value, currency) as received.
         account: the configured account; rows of others are ignored.
 
+    The total cash counts every currency as dollars; where there is another one, cash is the balance in USD.
+
     Raises:
         IncompleteSnapshotError: a figure is missing in USD.
     """
     values: dict[str, Decimal] = {}
+    balances: dict[str, Decimal] = {}
     currencies: set[str] = set()
     for row_account, tag, value, currency in rows:
-        if row_account == account and tag in ACCOUNT_TAGS:
+        if row_account == account and tag in _FIGURES:
             currencies.add(currency)
             if currency == "USD":
                 values[tag] = to_money(value)
-    missing = [tag for tag in ACCOUNT_TAGS if tag not in values]
+        elif row_account == account and tag == _BALANCE and currency != "BASE":
+            balances[currency] = to_money(value)
+    missing = [tag for tag in _FIGURES if tag not in values]
     if missing:
         raise IncompleteSnapshotError(
             f"the broker did not report {' and '.join(missing)} of the account in USD (currencies reported: "
             f"{', '.join(sorted(currencies)) or 'none'}); the base currency of the account must be USD"
         )
-    return AccountValues(account, net_liquidation=values["NetLiquidation"], cash=values["TotalCashValue"])
+    dollars, cash = balances.pop("USD", None), values["TotalCashValue"]
+    others = sorted(currency for currency, balance in balances.items() if balance)
+    if others and dollars is None:
+        raise IncompleteSnapshotError(
+            f"the account holds cash in {', '.join(others)} and the broker did not report its balance in USD"
+        )
+    return AccountValues(
+        account,
+        net_liquidation=values["NetLiquidation"],
+        cash=dollars if others and dollars is not None else cash,
+    )
 
 
 def to_min_tick(value: float) -> Decimal:

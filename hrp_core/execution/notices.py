@@ -121,14 +121,17 @@ def store_notices(store: Store) -> list[Notice]:
             )
         )
     if verdict is not None and verdict[1] in ("no_go", "blocked"):
-        session, word, reasons = verdict
+        session, word, objections = verdict
+        reasons = json.loads(objections)
+        # Another reason on the same evening is another thing to mend.
+        codes = sorted({str(item["code"]) for item in reasons})
         found.append(
             Notice(
                 AlertKind.NO_GO,
                 f"the trade gate says {word.replace('_', '-')} for {session}",
-                _listed([str(item["message"]) for item in json.loads(reasons)]),
+                _listed([str(item["message"]) for item in reasons]),
                 "mend what it names; the trader asks again every ten minutes until 20:00",
-                f"gate:{session}:{word}",
+                f"gate:{session}:{word}:{','.join(codes)}",
             )
         )
     return found

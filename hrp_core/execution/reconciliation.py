@@ -17,7 +17,7 @@ from hrp_core.execution.broker import Broker
 from hrp_core.execution.dividends import ExpectedDividend, expected_dividends, matching_dividends
 from hrp_core.execution.reconcile import broker_shares
 from hrp_core.execution.splits import untaken_splits
-from hrp_core.execution.sync import Observation, observe
+from hrp_core.execution.sync import REPORTING_LAG, Observation, observe
 from hrp_core.ledger.book import read_carve_out
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.splits import split_shares
@@ -40,6 +40,9 @@ from hrp_core.store import EventType, Store, append_event
 
 SUSPENSE_FLOOR = Decimal(5)
 SUSPENSE_SHARE = Decimal("0.0001")
+_RUN_AGAIN = (
+    "; the fills of the last quarter of an hour may explain it, which the broker shows later: run it again"
+)
 
 
 class ReconciliationStatus(StrEnum):
@@ -94,6 +97,7 @@ def classify_breaks(
     splits: Mapping[str, Fraction] | None = None,
     dividends: Sequence[ExpectedDividend] = (),
     cash_difference: Decimal = Decimal(0),
+    recent: Mapping[str, int] | None = None,
 ) -> tuple[ClassifiedBreak, ...]:
     """Return each difference with its most likely cause; what nothing explains is UNKNOWN.
 
@@ -106,6 +110,7 @@ def classify_breaks(
         splits: new shares for one old one, by symbol, of splits that the ledger does not have.
         dividends: that the account is owed; ones that match the difference in cash to the cent explain it.
         cash_difference: broker less ledger, USD.
+        recent: signed shares by symbol that traded minutes ago; the broker may not show them yet (F13).
     """
     found = [ClassifiedBreak(None, BreakClass.MISSED_FILL, message) for message in missing]
     fates = list(unknown)
@@ -118,12 +123,21 @@ def classify_breaks(
             paid = matching_dividends(dividends, cash_difference)
             if paid:
                 cause, more = BreakClass.DIVIDEND, f"; paid: {'; '.join(map(str, paid))}"
+            elif recent:
+                cause, more = BreakClass.RECENT_FILL, _RUN_AGAIN
             elif dividends:
                 more = f"; dividends expected: {'; '.join(map(str, dividends))}"
         elif item.kind is BreakKind.SHARES:
             cause = _cause_of_shares(
-                item.symbol, ledger.get(item.symbol, 0), broker.get(item.symbol, 0), fates, splits or {}
+                item.symbol,
+                ledger.get(item.symbol, 0),
+                broker.get(item.symbol, 0),
+                fates,
+                splits or {},
+                (recent or {}).get(item.symbol, 0),
             )
+            if cause is BreakClass.RECENT_FILL:
+                more = _RUN_AGAIN
             if cause is BreakClass.CORPORATE_ACTION:
                 more = (
                     f"; the known split of {(splits or {})[item.symbol]} new for 1 old explains it. Nothing "
@@ -139,8 +153,11 @@ def _cause_of_shares(
     broker: int,
     fates: Iterable[tuple[Attempt, Intent]],
     splits: Mapping[str, Fraction],
+    recent: int,
 ) -> BreakClass:
     difference = broker - ledger
+    if difference * recent < 0 and abs(difference) <= abs(recent):
+        return BreakClass.RECENT_FILL
     for attempt, intent in fates:
         signed = intent.side.sign * (attempt.quantity - attempt.filled)
         if intent.contract.symbol == symbol and difference * signed > 0 and abs(difference) <= abs(signed):
@@ -163,7 +180,8 @@ def run_reconciliation(
 
     An empty ledger and an empty account are reconciled, from the first day on. A difference that nothing
     explains closes the latch (HALTED), cash that differs by more than the suspense limit closes it to exits
-    (REDUCING); nothing here ever opens it.
+    (REDUCING); nothing here ever opens it. What fills of the last minutes explain closes nothing, and is no
+    reconciliation either.
 
     Args:
         settings: names the mode and what to do about orders placed elsewhere.
@@ -194,6 +212,7 @@ def run_reconciliation(
         splits=_ratios(untaken_splits(store, journal, now)) if seen.breaks else {},
         dividends=owed,
         cash_difference=difference,
+        recent=_recent_fills(journal, seen.snapshot.asked_at),
     )
     paid = _to_dividends(journal, seen, breaks, matching_dividends(owed, difference), session, now)
     suspense = Decimal(0) if paid else _to_suspense(journal, seen, breaks, difference, session, now)
@@ -246,12 +265,23 @@ def _to_dividends(
     return flows
 
 
+def _recent_fills(journal: Journal, asked_at: datetime) -> dict[str, int]:
+    """Return the signed shares by symbol that traded in the quarter of an hour before `asked_at`."""
+    day, found = asked_at.date(), dict[str, int]()
+    for item in journal.executions(day, day):
+        if item.executed_at > asked_at - REPORTING_LAG:
+            symbol = item.contract.symbol
+            found[symbol] = found.get(symbol, 0) + item.side.sign * item.shares
+    return found
+
+
 def _close_latch(journal: Journal, result: Reconciliation, limit: Decimal, now: datetime) -> None:
+    recent = any(item.cause is BreakClass.RECENT_FILL for item in result.breaks)
     unexplained = [item.message for item in result.breaks if item.cause is BreakClass.UNKNOWN]
     cash = [item.message for item in result.breaks if item.kind is BreakKind.CASH]
     if unexplained:
         state, reason = LatchState.HALTED, "; ".join(unexplained)
-    elif cash and not result.dividends and abs(result.cash_difference) > limit:
+    elif cash and not result.dividends and not recent and abs(result.cash_difference) > limit:
         state, reason = LatchState.REDUCING, "; ".join(cash)
     else:
         return
@@ -270,8 +300,9 @@ def _to_suspense(
 ) -> Decimal:
     """Book a small difference in cash, when nothing else differs and no commission is still to come."""
     limit = suspense_limit(seen.snapshot.values.net_liquidation)
-    # What was classed as a dividend is one, and waits until it can be recorded as such.
-    classed = any(item.cause is BreakClass.DIVIDEND for item in breaks)
+    # What was classed as a dividend is one, and waits until it can be recorded as such; what may be a fill
+    # that the broker shows later waits for that.
+    classed = any(item.cause in (BreakClass.DIVIDEND, BreakClass.RECENT_FILL) for item in breaks)
     if classed or not _only_cash(seen, breaks) or abs(difference) > limit:
         return Decimal(0)
     journal.record_cash_flow(

@@ -140,8 +140,8 @@ def over_limits(
     """Return the entries that the limits frozen with the plan do not allow, with why, by intent id.
 
     The rules and their functions are those of planning (docs/risk-rules.md). Exits are never held back. What
-    planning did not see, a single order, is judged by the weight of its name too: what it does beyond flat,
-    long or short, on top of what is held.
+    planning did not see, a single order, is judged by the weight of its name too, on top of what is held; and
+    none may sell more than there is.
 
     Args:
         plan: with its limits; one that states none (a flatten, an exit by hand) is not judged here.
@@ -166,9 +166,8 @@ def over_limits(
     nothing = np.zeros_like(price)
     codes, held = _AGAIN, nothing
     if plan.purpose is Purpose.MANUAL:
-        # Seen from the order: a sale from a short position adds to it as a purchase does to a long one.
         codes, shares = (*_AGAIN, "max_position_pct"), cast(int, plan.inputs["ledger_shares"])
-        held = np.array([intent.side.sign * shares for intent in entries], dtype=np.int64)
+        held = np.full_like(price, shares)
     basket = Basket(
         held=held,
         after=held + np.array([intent.quantity for intent in entries], dtype=np.int64),
@@ -185,6 +184,12 @@ def over_limits(
         intent.intent_id: "restricted: the name is on the restricted list, and may be sold but not bought"
         for intent in entries
         if intent.contract.symbol in limits.restricted
+    }
+    # No plan decides on it: it is an order by hand, with the wrong side or too many shares.
+    found |= {
+        intent.intent_id: "long_only: the account holds fewer shares than the order sells"
+        for intent in entries
+        if intent.side is OrderSide.SELL
     }
     for judged in (basket, replace(basket, order_price=quoted)):
         for rule in (BY_CODE[code] for code in codes):

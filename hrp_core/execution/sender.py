@@ -122,17 +122,16 @@ class Sender:
                 # What is heard while waiting may be a reason to stop.
                 while len(self._deadlines) >= self._max_in_flight:
                     self.listen()
-                now = self._clock.now()
-                done.stopped = self._why_stop(plan, windows[intent.order_type], now)
+                done.stopped = self._why_stop(plan, windows[intent.order_type], self._clock.now())
                 if not done.stopped and intent.leg == "increase" and not entering:
                     entering = True
                     done.stopped = exits_only or self._why_sales_are_missing(plan)
-                    now = self._clock.now()
                 if done.stopped:
                     break
                 # Only an intent whose every attempt provably never left is PENDING and comes here again.
                 last = before.get(intent.intent_id)
-                self._send_one(plan, intent, last.number + 1 if last else 1, epoch, now, done)
+                number = last.number + 1 if last else 1
+                self._send_one(plan, intent, number, windows[intent.order_type], epoch, done)
                 if done.stopped:
                     break
         except HrpError as error:
@@ -234,7 +233,7 @@ class Sender:
         return ""
 
     def _send_one(
-        self, plan: FrozenPlan, intent: Intent, number: int, epoch: int, now: datetime, done: Sending
+        self, plan: FrozenPlan, intent: Intent, number: int, window: SendWindow, epoch: int, done: Sending
     ) -> None:
         contract = intent.contract
         quantity = intent.quantity - intent.filled
@@ -245,7 +244,7 @@ class Sender:
             done.stopped = f"the connection cannot carry orders: {error}"
             return
         try:
-            self._journal.claim(intent.intent_id, order_ref, quantity, epoch, now, order_id)
+            self._journal.claim(intent.intent_id, order_ref, quantity, epoch, self._clock.now(), order_id)
         except (AlreadyClaimedError, ContractLockedError) as refusal:
             log.warning("%s", refusal)
             done.skipped.append(contract.symbol)
@@ -260,6 +259,12 @@ class Sender:
             return
         # From here on the order counts as sent, whatever happens next.
         self._deadlines[order_ref] = self._monotonic() + self._ack_timeout
+        # Looked at again: a lock was waited for, and the machine may have slept since.
+        now = self._clock.now()
+        if not window.contains(now):
+            done.stopped = f"the send window ({window}) is over; it is {now:%a %Y-%m-%d %H:%M}"
+            self._conclude(order_ref, Source.NOT_SENT, done.stopped)
+            return
         try:
             self._place(intent, order_ref, quantity, order_id)
         except RefusedError as refusal:

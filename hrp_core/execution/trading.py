@@ -130,6 +130,11 @@ def session_orders(journal: Journal, session: date) -> pd.DataFrame:
     plan = journal.latest_plan(session)
     if plan is None:
         raise NotReadyError(f"session {session} has no plan; run predictions_job for it first")
+    return plan_orders(journal, plan)
+
+
+def plan_orders(journal: Journal, plan: FrozenPlan) -> pd.DataFrame:
+    """Return the rows of the `orders` table of one plan, of whatever purpose."""
     attempts = {intent.intent_id: journal.attempts(intent.intent_id) for intent in plan.intents}
     newest = {intent_id: tried[-1] for intent_id, tried in attempts.items() if tried}
     return orders_frame(plan, newest)

@@ -380,6 +380,7 @@ class BreakClass(StrEnum):
     """What a difference between ledger and broker most likely is."""
 
     MISSED_FILL = "missed_fill"  # an order of ours traded and its executions are not all here
+    RECENT_FILL = "recent_fill"  # positions and cash follow the fills of the last minutes (F13)
     EXTERNAL_ORDER = "external_order"  # somebody else traded in the account
     CORPORATE_ACTION = "corporate_action"  # a known split explains the shares
     FEE_OR_DIVIDEND = "fee_or_dividend"  # cash that moved without an execution

@@ -137,7 +137,7 @@ def source_from_settings(settings: Settings, bars_provider: BarsProvider | None 
         if bars_provider is None:
             raise SettingsError(
                 "HRP_PRICE_SOURCE=ibkr needs a connection to Interactive Brokers, which only the jobs open "
-                "(`hrp job run market_data_job`); where there is no connection use files or yahoo"
+                "(`hrp job run market-data`); where there is no connection use files or yahoo"
             )
         actions = file_beside(folder, ACTIONS_STEM) if folder else None
         return IbkrSource(

@@ -37,7 +37,10 @@ def universe(prices: pd.DataFrame, session: date, memberships: Memberships | Non
     priced = known.loc[known["session"] == session, "symbol"].unique()
     if not len(priced):
         last = f"prices end on {known['session'].max()}" if len(known) else "no earlier price either"
-        raise NotReadyError(f"no prices for session {session} ({last}); load them, then run market_data_job")
+        raise NotReadyError(
+            f"no prices for session {session} ({last}): bring the source up to date, or name another one "
+            "(HRP_PRICE_SOURCE), then run market_data_job"
+        )
     names = set(known["symbol"].unique())
     symbols = np.array(sorted(names | set(memberships.known(session) if memberships else ())), dtype=object)
     member = np.isin(symbols, priced)

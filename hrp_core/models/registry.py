@@ -240,15 +240,15 @@ class ModelRegistry:
             target = str(to_version) if to_version is not None else aliases.get(PREVIOUS)
             if target is None or target == current:
                 raise NoPredecessorError(
-                    f"{name} has no version to go back to (production is {current or 'not set'}); HALT "
-                    "trading (end live_trader_job), then train or promote a version you trust"
+                    f"{name} has no version to go back to (production is {current or 'not set'}): stop "
+                    "trading (`hrp halt --reason ...`), then train or promote a version you trust"
                 )
             try:
                 self.load(name, target)
             except ModelError as error:
                 raise NoPredecessorError(
-                    f"{name} cannot go back to version {target}: {error}. Nothing was changed; HALT "
-                    "trading (end live_trader_job)"
+                    f"{name} cannot go back to version {target}: {error}. Nothing was changed; stop "
+                    "trading (`hrp halt --reason ...`)"
                 ) from error
             deployment = Deployment(name, target, current, actor, reason, rollback=True)
             self._note(deployment, now)

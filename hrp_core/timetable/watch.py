@@ -74,6 +74,9 @@ def fills_wanted(now: datetime, state: DeskState, calendar: Calendar | None = No
         return Skip(state.unready)
     if SYNC_JOB in state.running or "book_job" in state.running:
         return Skip("the broker is being asked right now")
+    # Positions follow the fills of an open by minutes (F13), so that a look in between finds a contradiction.
+    if "open_monitor_job" in state.running and _opens(local, calendar):
+        return Skip("the open is being watched, and its fills are journaled as they come")
     # A look that was missed by an hour is not made up: the broker's lists may be of another day (F34).
     looks = [moment for moment in state.looks if local - moment <= AN_HOUR]
     if looks:
@@ -159,6 +162,12 @@ def _open_books(over: Sequence[date], begun: date | None, state: DeskState, cale
         and state.stored("nav", decided) is None
         and state.stored("features", execution) is not None
     ]
+
+
+def _opens(local: datetime, calendar: Calendar) -> bool:
+    """Return whether the market opened less than a quarter of an hour ago."""
+    day = local.date()
+    return calendar.is_session(day) and timedelta(0) <= local - calendar.open(day) < FILLS_EVERY
 
 
 def _closed(local: datetime, calendar: Calendar) -> str | None:

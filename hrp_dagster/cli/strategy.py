@@ -166,7 +166,11 @@ def _change(strategy_id: str, state: StrategyState, reason: str, as_json: bool) 
     if as_json:
         print_json({"id": strategy_id, "state": file.state.value, "file": str(file.path)})
         return
-    out.print(f"{strategy_id} is {file.state.value}; the next plan follows it.", markup=False)
+    out.print(
+        f"{strategy_id} is {file.state.value}; the next plan follows it. What a plan made before has not "
+        "sent stays unsent: `hrp job run predictions` plans the session again.",
+        markup=False,
+    )
 
 
 def _control(symbol: str, action: SymbolAction | None, reason: str, until: str | None, as_json: bool) -> None:

@@ -9,11 +9,10 @@ import pandas as pd
 import typer
 
 from hrp_core.errors import NotReadyError
-from hrp_core.execution.trading import session_orders
+from hrp_core.execution.trading import plan_orders, session_orders
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.nav import MarkSource
 from hrp_core.platform.status import read_status
-from hrp_core.portfolio.types import Purpose
 from hrp_core.settings import Settings
 from hrp_core.store import Store, read_table, table
 from hrp_dagster.cli.context import (
@@ -76,25 +75,43 @@ def trades(
 
 
 def orders(session: SessionOption = None, as_json: JsonOption = False) -> None:
-    """Show the orders of a session's plan with their state, from the journal."""
+    """Show the orders of a session's plan with their state, from the journal.
+
+    Without a session also those of other plans (a flatten, a single order, an earlier session) that may still
+    trade.
+    """
     settings = load_settings()
     journal = Journal(settings.journal_path)
     try:
-        plans = journal.plans(purpose=Purpose.DAILY)
-        wanted = parse_session(session) if session else (plans[-1].session if plans else None)
-        planned = wanted is not None and any(plan.session == wanted for plan in plans)
-        frame = session_orders(journal, wanted) if wanted and planned else pd.DataFrame()
+        planned = journal.plan_facts()
+        wanted = parse_session(session) if session else max(planned, default=None)
+        frame = session_orders(journal, wanted) if wanted and wanted in planned else pd.DataFrame()
+        rows = _records(frame)
+        shown = {row["plan_id"] for row in rows}
+        live = [] if session else [attempt.order_ref for attempt in journal.live_attempts()]
+        others = [
+            row
+            for plan_id in dict.fromkeys(intent.plan_id for _, intent in journal.sent(live).values())
+            if plan_id not in shown
+            for row in _records(plan_orders(journal, journal.plan(plan_id)))
+            if row["order_ref"] in live
+        ]
+        traded = [] if rows or others else [plan.session for plan in journal.plans() if plan.intents]
     finally:
         journal.close()
-    rows = _records(frame)
-    _show(rows, as_json, _print_orders)
-    if rows or as_json:
+    if as_json:
+        print_json(rows + others)
         return
-    if not planned:
+    if rows or not others:
+        _print_orders(rows)
+    if others:
+        _print_orders(others, "Other orders that may still trade")
+    if rows or others:
+        return
+    if wanted not in planned:
         out.print("There is no plan yet." if wanted is None else f"{wanted} has no plan.")
         return
     out.print(f"The plan of {wanted} orders nothing: `hrp plan show --session {wanted}` says why.")
-    traded = [plan.session for plan in plans if plan.intents]
     if traded:
         out.print(f"The newest session with orders is {max(traded)} (--session {max(traded)}).")
 
@@ -210,9 +227,9 @@ def print_nav(rows: Rows) -> None:
         out.print(f"* provisional, at the broker's prices of {row['mark_time']:%Y-%m-%d %H:%M} New York")
 
 
-def _print_orders(rows: Rows) -> None:
+def _print_orders(rows: Rows, title: str = "") -> None:
     print_table(
-        "Orders" if not rows else f"Orders of {rows[0]['plan_id']}",
+        title or ("Orders" if not rows else f"Orders of {rows[0]['plan_id']}"),
         [
             ("order_ref", "Reference"),
             ("symbol", "Symbol"),

@@ -5,7 +5,7 @@ Past 400 lines: one list of jobs and what may hold each back.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from hypothesis import given
@@ -455,6 +455,14 @@ def test_no_order_is_ever_asked_for_outside_its_evening(moment: datetime, late: 
 # --- after downtime, fills, staleness --------------------------------------------------------------------
 
 
+def test_no_job_but_the_clean_up_is_due_while_the_broker_resets_its_servers() -> None:
+    """From 23:30, when TWS and IB Gateway are set to restart, to 01:00."""
+    for job, row in TIMETABLE.items():
+        for slot in row.slots:
+            if job != "cleanup_job":
+                assert time(1) <= slot.at <= slot.until <= time(23, 30), (job, slot)
+
+
 def test_after_downtime_what_may_be_done_is_asked_for_and_the_rest_is_named() -> None:
     # Away from Friday evening to Tuesday noon: Friday's data came, its plan was never sent.
     state = DeskState(written=written(FRI, "features", "target_portfolio"), plans={FRI: plan("approved")})
@@ -522,6 +530,17 @@ def test_an_ordinary_evening_has_nothing_to_catch_up() -> None:
             at(MON, "10:02"),
             replace(SENT, working=3, running=frozenset({"book_job"})),
             "is being asked right now",
+        ),
+        # positions follow the fills of an open by minutes: a look in between would see a contradiction
+        (
+            at(MON, "09:31"),
+            replace(SENT, working=3, running=frozenset({"open_monitor_job"})),
+            "the open is being watched",
+        ),
+        (
+            at(MON, "09:45"),
+            replace(SENT, working=3, running=frozenset({"open_monitor_job"})),
+            "sync_job:2022-12-05:09:45:1",
         ),
         (at("2022-11-25", "12:59"), replace(SENT, working=1), "sync_job:2022-11-25:12:45:1"),
         (at("2022-11-25", "13:16"), replace(SENT, working=1), "the market closed at 13:00"),

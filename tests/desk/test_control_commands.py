@@ -45,6 +45,11 @@ def test_halt_flatten_and_resume_end_flat_and_reconciled(desk: Desk) -> None:
     told = hrp(desk, "flatten", "--reason", "out", "--confirm", offer["code"])
     assert max(map(len, told.splitlines())) <= 80
     hrp(desk, "flatten", "--reason", "out", "--confirm", offer["code"], code=3)
+    shown = hrp(desk, "orders")
+    assert max(map(len, shown.splitlines())) <= 80
+    working = [row for row in json.loads(hrp(desk, "orders", "--json")) if row["status"] == "submitted"]
+    assert {row["symbol"] for row in working} == offer["positions"].keys()
+    assert all("flatten" in row["plan_id"] and row["order_ref"] in shown for row in working)
     desk.next_day(second)
     assert json.loads(hrp(desk, "reconcile", "--json"))["status"] == "reconciled"
     assert read_shares(desk) == {}

@@ -124,8 +124,11 @@ def test_paper_approves_itself_unless_a_person_is_asked_for(paper: Paper) -> Non
     assert other.plan().frozen.status is PlanStatus.APPROVED
 
 
-def test_live_never_approves_itself(paper: Paper) -> None:
+def test_live_never_approves_itself_nor_a_plan_that_nobody_named(paper: Paper) -> None:
     live = Paper(paper.desk, paper.settings.model_copy(update={"mode": Mode.LIVE, "paper_approval": "auto"}))
+    assert live.plan().frozen.status is PlanStatus.PROPOSED
+    with pytest.raises(RefusedError, match="--hash"):
+        live.approve()
     assert live.plan().frozen.status is PlanStatus.PROPOSED
     with pytest.raises(RefusedError, match="hrp plan approve"):
         live.trade()

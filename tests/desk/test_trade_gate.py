@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
@@ -16,12 +17,14 @@ from ticks import Floor, floor
 
 from hrp_core.calendar import nyse
 from hrp_core.errors import NotReadyError, RefusedError
+from hrp_core.execution.notices import store_notices
 from hrp_core.ledger.types import LatchState
 from hrp_core.models.registry import ModelRegistry
 from hrp_core.models.tracking import Tracking
 from hrp_core.store import read_table, table
 from hrp_dagster.runs import run_job
 from hrp_dagster.sensors.alerts import job_failure_sensor
+from hrp_dagster.sensors.data import tell
 from hrp_dagster.state import TRADER_SCHEDULE
 
 MODEL = "us_equity_ranker"
@@ -141,6 +144,18 @@ def reconciled_as(status: str) -> Callable[[Desk], AbstractContextManager[None]]
     return run
 
 
+@contextmanager
+def strategy_paused(desk: Desk) -> Iterator[None]:
+    """A person pauses a strategy after the plan was frozen."""
+    folder = desk.settings.home / "strategies"
+    copytree(desk.settings.strategies, folder, dirs_exist_ok=True)
+    path = folder / "momentum.toml"
+    path.write_text(path.read_text().replace('state = "deployed"', 'state = "paused"'))
+    with setting("HRP_STRATEGIES", str(folder))(desk):
+        yield
+
+
+# What breaks; a word after the code tells two of one code apart.
 BREAKS: dict[str, tuple[str, Callable[[Desk], AbstractContextManager[None]]]] = {
     "data_missing": (
         "blocked",
@@ -161,8 +176,15 @@ BREAKS: dict[str, tuple[str, Callable[[Desk], AbstractContextManager[None]]]] = 
         "no_go",
         changed("signals", f"UPDATE signals SET signal = 1 WHERE session = '{FIRST}'"),
     ),
+    "plan_outdated strategies": ("no_go", strategy_paused),
+    "plan_outdated limits": ("no_go", setting("HRP_RESTRICTED", "AAPL")),
+    "evidence_failed": ("blocked", setting("HRP_STRATEGIES", "/nowhere")),
     "not_approved": ("no_go", unapproved),
     "model_unresolved": ("no_go", changed("model_deployments", "DELETE FROM model_deployments")),
+    "model_unresolved rolled back": (
+        "no_go",
+        changed("model_deployments", "UPDATE model_deployments SET status = 'rolled_back'"),
+    ),
     "no_predictions": (
         "no_go",
         changed("predictions", f"UPDATE predictions SET prediction = NULL WHERE session = '{FIRST}'"),
@@ -197,16 +219,36 @@ def judged(desk: Desk) -> tuple[str, list[str]]:
     return stored_verdict(desk)
 
 
-@pytest.mark.parametrize("code", BREAKS)
-def test_a_broken_condition_sends_nothing_and_mended_it_goes_on(planned: Desk, code: str) -> None:
-    verdict, break_it = BREAKS[code]
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_broken_condition_sends_nothing_and_mended_it_goes_on(planned: Desk, name: str) -> None:
+    verdict, break_it = BREAKS[name]
+    code, _, what = name.partition(" ")
+    (planned.settings.mode_dir / "alerts.sqlite").unlink(missing_ok=True)
     with break_it(planned):
-        with pytest.raises(RefusedError, match=f"{verdict} to plan .*{code}") as refusal:
+        with pytest.raises(RefusedError, match=f"{verdict} to plan .*{code}.*{what}") as refusal:
             planned.run("live_trader_job", FIRST)
         assert refusal.value.exit_code == 3
         assert stored_verdict(planned) == (verdict, [code])
+        assert told_anew(planned).count("no-go verdict") == 1
+        assert told_anew(planned) == []
     assert planned.gateway.state().orders_received == 0
     assert judged(planned) == ("go", [])
+
+
+def told(desk: Desk) -> list[str]:
+    """Return the kinds of the alerts that a person has had."""
+    path = desk.settings.mode_dir / "alerts.sqlite"
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(path)) as alerts:
+        return [kind for (kind,) in alerts.execute("SELECT kind FROM alerts ORDER BY kind")]
+
+
+def told_anew(desk: Desk) -> list[str]:
+    """Let the desk's records be told, as desk_alerts_sensor does; return what is new of them."""
+    before = told(desk)
+    tell(desk.settings, store_notices(desk.store))
+    return sorted((Counter(told(desk)) - Counter(before)).elements())
 
 
 def test_a_difference_in_cash_lets_only_exits_go(planned: Desk) -> None:
@@ -241,13 +283,6 @@ def test_a_verdict_is_good_for_one_plan_its_contents_and_half_an_hour(planned: D
 def test_two_ticks_of_the_trader_without_a_go_are_one_alert_and_mended_the_next_one_sends(
     planned: Desk,
 ) -> None:
-    def told() -> list[str]:
-        path = planned.settings.mode_dir / "alerts.sqlite"
-        if not path.exists():
-            return []
-        with closing(sqlite3.connect(path)) as alerts:
-            return [kind for (kind,) in alerts.execute("SELECT kind FROM alerts ORDER BY kind")]
-
     def tick(ticking: Floor) -> None:
         """Move on to the next try of the trader and hand over the failures as the daemon does."""
         planned.gateway.advance(planned.gateway.state().now + timedelta(minutes=10))
@@ -257,7 +292,9 @@ def test_two_ticks_of_the_trader_without_a_go_are_one_alert_and_mended_the_next_
             if run.run_id not in known:
                 tell_failure(ticking, run)
 
-    before = told()
+    # Each condition was told on this day already.
+    (planned.settings.mode_dir / "alerts.sqlite").unlink()
+    before = told(planned)
     with floor(planned) as ticking:
         with BREAKS["check_failed"][1](planned):
             for _ in range(2):
@@ -265,13 +302,13 @@ def test_two_ticks_of_the_trader_without_a_go_are_one_alert_and_mended_the_next_
         assert [job for _, job, _ in ticking.launched] == ["live_trader_job"] * 2
         assert len(ticking.failed) == 2
         assert planned.gateway.state().orders_received == 0
-        after = told()
+        after = told(planned)
         assert sorted([*before, "no-go verdict"]) == after
         tick(ticking)
     plan = planned.journal.latest_plan(FIRST)
     assert plan is not None
     assert planned.gateway.state().orders_received == len(plan.intents) > 5
-    assert told() == after
+    assert told(planned) == after
 
 
 def failed_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:

@@ -286,7 +286,8 @@ def commission(basket: Basket, limits: PortfolioLimits) -> Ruling | None:
 def outside_collar(distance: Shares, reference: Shares, part: float) -> Flags:
     """Return where `distance` is more than `part` of `reference`, in whole numbers, shape (n,)."""
     limit = fraction(part)
-    return distance * limit.denominator > reference * limit.numerator
+    # Divided, not multiplied: a quote of a billion dollars would wrap around and seem near.
+    return distance > reference * limit.numerator // limit.denominator
 
 
 def duplicates(keys: Sequence[tuple[Any, ...]]) -> Flags:

@@ -286,7 +286,8 @@ above 0.
 - **A single order** (`OrderManager.submit_order`) that adds exposure is judged when it is sent by the price
   collar, one order, one name and the restricted list, as shares of the broker's net liquidation value times
   `HRP_CAPITAL`. The broker's quote stands for the close; without one the order is refused. What rules over a
-  whole basket (sector, exposure, turnover, cash, loss) do not judge it; the latch does.
+  whole basket (sector, exposure, turnover, cash, loss) do not judge it; the latch does. None sells more than
+  the account holds.
 - **Turnover** is purchases and sales together, as in the table `nav`. Sales alone may exceed it; then nothing
   is bought. A book that holds nothing is being built and is not limited.
 - **Traded volume** is the mean value traded (close x volume) of the 20 sessions up to D; a session without

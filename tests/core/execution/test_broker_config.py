@@ -75,6 +75,12 @@ def test_host_is_required() -> None:
         BrokerConfig("", 7497, 1, "DU1")
 
 
+def test_an_account_that_is_not_set_is_missed_with_where_to_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("IBKR_ACCOUNT", raising=False)
+    with pytest.raises(SettingsError, match=r"^account is required \(IBKR_\* .* \.env"):
+        broker_config(Settings(mode=Mode.PAPER))
+
+
 def test_account_is_required() -> None:
     with pytest.raises(ValueError, match=r"^account is required$"):
         BrokerConfig("127.0.0.1", 7497, 1, "")

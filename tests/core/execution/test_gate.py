@@ -111,6 +111,7 @@ OBJECTIONS: list[tuple[Code, Verdict, dict[str, Any]]] = [
     (Code.NO_PREDICTIONS, Verdict.NO_GO, {"models": ()}),
     (Code.MODEL_UNRESOLVED, Verdict.NO_GO, with_model(version="")),
     (Code.MODEL_UNRESOLVED, Verdict.NO_GO, with_model(deployed=False)),
+    (Code.MODEL_UNRESOLVED, Verdict.NO_GO, with_model(rolled_back=True)),
     (Code.DRIFT_MISSING, Verdict.BLOCKED, with_model(drift=None, drift_session=None)),
     (Code.DRIFT_MISSING, Verdict.BLOCKED, with_model(drift_session=nyse().previous(D))),
     (Code.DRIFT_ERROR, Verdict.BLOCKED, with_model(drift=DriftStatus.ERROR)),
@@ -122,6 +123,8 @@ OBJECTIONS: list[tuple[Code, Verdict, dict[str, Any]]] = [
     (Code.RECONCILIATION_HALTED, Verdict.NO_GO, with_run(ReconciliationStatus.HALTED)),
     (Code.BROKER_UNREACHABLE, Verdict.BLOCKED, {"broker": None, "failures": {"broker": "refused"}}),
     (Code.WRONG_ACCOUNT, Verdict.NO_GO, {"broker": BrokerFact("DU2", NOW)}),
+    (Code.CLOCKS_DIFFER, Verdict.BLOCKED, {"broker": BrokerFact("DU1", NOW + timedelta(seconds=61))}),
+    (Code.CLOCKS_DIFFER, Verdict.BLOCKED, {"broker": BrokerFact("DU1", NOW - timedelta(hours=1))}),
     (Code.LATCH_REDUCING, Verdict.REDUCE_ONLY, {"latch": Latch(LatchState.REDUCING, "me", "why")}),
     (Code.LATCH_HALTED, Verdict.NO_GO, {"latch": Latch(LatchState.HALTED, "me", "why")}),
     (Code.WINDOW_CLOSED, Verdict.NO_GO, {"now": NOW + timedelta(hours=15)}),
@@ -130,7 +133,9 @@ OBJECTIONS: list[tuple[Code, Verdict, dict[str, Any]]] = [
 
 
 def changed(changes: dict[str, Any]) -> Evidence:
-    return replace(GOOD, **changes)
+    # The clocks agree, whatever the time, where they are not what is changed.
+    now = changes.get("now", NOW)
+    return replace(GOOD, **{"broker": BrokerFact("DU1", now), **changes})
 
 
 def test_with_nothing_against_it_the_plan_goes_for_half_an_hour() -> None:
@@ -193,6 +198,6 @@ def test_what_is_no_objection(changes: dict[str, Any]) -> None:
 
 def test_a_verdict_ends_with_the_send_window() -> None:
     now = datetime(2022, 12, 16, 9, 20, tzinfo=NEW_YORK)
-    judgement = judge(replace(GOOD, now=now))
+    judgement = judge(changed({"now": now}))
     assert judgement.verdict is Verdict.GO
     assert judgement.expires_at == datetime(2022, 12, 16, 9, 25, tzinfo=NEW_YORK)

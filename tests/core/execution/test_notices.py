@@ -89,6 +89,11 @@ def test_a_no_go_is_told_with_its_reasons(store: Store) -> None:
     [notice] = store_notices(store)
     assert notice.title == "the trade gate says no-go for 2022-12-05"
     assert notice.body == "prices of 2022-12-05 are not complete"
+    # What is mended does not hide what comes after it on the same evening.
+    with store.write() as connection:
+        connection.execute("UPDATE trade_gate SET reasons = replace(reasons, 'stale', 'wrong_account')")
+    [other] = store_notices(store)
+    assert other.key != notice.key
 
 
 def test_drift_is_told_once_a_model_and_session(store: Store) -> None:

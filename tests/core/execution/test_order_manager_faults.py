@@ -25,7 +25,7 @@ from hrp_core.errors import (
 from hrp_core.execution.broker import BrokerSnapshot, NotSentError, OrderEvent, OrderRequest
 from hrp_core.execution.orders import BrokerNotConnectedError, Order, OrderSide
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.types import OrderStatus, PlanStatus, StaleEpochError
+from hrp_core.ledger.types import OrderId, OrderStatus, PlanStatus, StaleEpochError
 
 S = OrderStatus
 
@@ -59,6 +59,26 @@ def test_an_order_that_nobody_has_seen_is_unknown_and_never_sent_again(
     for _ in range(3):
         assert manager(broker, journal).resume(frozen.plan_id).placed == ()
     assert len(broker.refs) == 3
+
+
+def test_an_order_that_was_held_up_past_its_window_between_claim_and_sending_is_not_sent(
+    journal: Journal, broker: BentBroker
+) -> None:
+    given = broker.next_order_id
+
+    def asleep_until_the_market_trades() -> OrderId:
+        broker.advance(at(E, "10:00"))
+        return given()
+
+    broker.next_order_id = asleep_until_the_market_trades  # type: ignore[method-assign]
+    frozen = freeze(journal, broker, planned("AAPL", 10), planned("KO", 10))
+    report = manager(broker, journal).submit_plan(frozen.plan_id)
+    assert broker.refs == []
+    assert "the send window" in report.stopped
+    assert by_symbol(journal, frozen.plan_id) == {"AAPL": S.PENDING, "KO": S.PENDING}
+    with pytest.raises(RefusedError, match="may be sent from"):
+        manager(broker, journal).submit_plan(frozen.plan_id)
+    assert by_symbol(journal, frozen.plan_id) == {"AAPL": S.EXPIRED, "KO": S.EXPIRED}
 
 
 def test_an_unknown_order_locks_its_contract_for_the_next_plan_until_its_session_has_shown_it_dead(

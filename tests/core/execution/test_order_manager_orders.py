@@ -206,12 +206,18 @@ def test_what_is_held_counts_in_the_weight_of_a_name_and_an_exit_passes_every_li
     assert (plan.intents[0].leg, plan.intents[0].reference_price) == ("decrease", None)
 
 
-def test_only_what_a_sale_leaves_short_is_measured(journal: Journal, broker: BentBroker) -> None:
+@pytest.mark.parametrize(("held", "sold"), [(0, 1), (80, 81)])
+def test_an_order_never_takes_the_account_short(
+    journal: Journal, broker: BentBroker, held: int, sold: int
+) -> None:
     orders = manager(broker, journal)
-    orders.submit_order(buy(quantity=80))
-    broker.advance(at(E, "18:30"))
-    short = orders.submit_order(Order("AAPL", OrderSide.SELL, 80 + 85))
-    assert "max_position_pct: " in short.reason
+    if held:
+        orders.submit_order(buy(quantity=held))
+        broker.advance(at(E, "18:30"))
+    before = broker.orders_received
+    short = orders.submit_order(Order("AAPL", OrderSide.SELL, sold))
+    assert (short.status, broker.orders_received) == (S.EXPIRED, before)
+    assert "long_only: the account holds fewer shares" in short.reason
 
 
 @pytest.mark.parametrize("competing", [False, True])

@@ -223,6 +223,32 @@ def test_shares_that_nothing_explains_halt_and_are_recorded(
     assert journal.latch().state is LatchState.HALTED
 
 
+@pytest.mark.parametrize(("clock", "halts"), [("09:31", False), ("09:46", True)])
+def test_positions_that_follow_a_fill_by_minutes_halt_nothing_and_let_nothing_go(
+    store: Store, journal: Journal, broker: BentBroker, clock: str, halts: bool
+) -> None:
+    frozen = freeze(journal, broker, planned("AAPL", 100))
+    manager(broker, journal).submit_plan(frozen.plan_id)
+    broker.advance(at(E, clock))
+    broker.bend = lambda snapshot: replace(
+        snapshot, positions=(), values=replace(snapshot.values, cash=Decimal(100_000))
+    )
+    result = run(store, journal, broker)
+    assert result.status is ReconciliationStatus.HALTED  # the trade gate says no until another run
+    assert (BreakClass.RECENT_FILL in {item.cause for item in result.breaks}) is not halts
+    assert journal.latch().state is (LatchState.HALTED if halts else LatchState.ACTIVE)
+    broker.bend = lambda snapshot: snapshot
+    assert run(store, journal, broker, 2).status is ReconciliationStatus.RECONCILED
+
+
+def test_more_than_the_recent_fills_is_not_explained_by_them() -> None:
+    breaks = share_breaks({"AAPL": 100, "KO": 5}, {"AAPL": -1, "KO": 7})
+    found = classify_breaks(
+        breaks, (), ledger={"AAPL": 100, "KO": 5}, broker={"AAPL": -1, "KO": 7}, recent={"AAPL": 100, "KO": 5}
+    )
+    assert [item.cause for item in found] == [BreakClass.UNKNOWN, BreakClass.UNKNOWN]
+
+
 def test_an_order_by_hand_is_named_as_such(store: Store, journal: Journal, broker: BentBroker) -> None:
     trade(journal, broker)
     sync(broker, journal)

@@ -125,14 +125,14 @@ def test_the_tables_follow_and_the_nav_does_not_move(floor: Floor, broker: BentB
     split(floor, broker, 4.0, 404)
     take(floor)
     now = floor.clock.now()
-    positions = session_positions(floor.store, floor.journal, E, now)
+    positions = session_positions(floor.settings, floor.store, floor.journal, floor.connect, E, now)
     row = positions[(positions["symbol"] == "KO") & (positions["strategy_id"] == "")].iloc[0]
     bought = Decimal(68)  # the open of E
     assert (row["shares"], row["average_price"]) == (404, bought / 4)
     assert row["market_value"] == Decimal(101) * Decimal(CLOSE)
     nav = session_nav(floor.store, floor.journal, E, now).iloc[0]
     assert nav["nav"] == nav["cash"] + sum(positions[positions["strategy_id"] == ""]["market_value"])
-    before = session_positions(floor.store, floor.journal, D, now)
+    before = session_positions(floor.settings, floor.store, floor.journal, floor.connect, D, now)
     assert before[before["symbol"] == "KO"]["shares"].tolist() == [101, 101]
     rebuilt = rebuild(floor.store, floor.journal, now, run_id="test")
     assert rebuilt.last == E

@@ -54,7 +54,7 @@ def test_rollback_is_one_move_back_and_then_there_is_no_predecessor(registry, st
     assert registry.aliases("alpha") == {"production": "1", "previous": "1"}
     assert active(store) == ["1"]
     assert read_lineage(store)["event_type"].iloc[0] == "model_rolled_back"
-    with pytest.raises(NoPredecessorError, match="HALT"):
+    with pytest.raises(NoPredecessorError, match="hrp halt"):
         registry.rollback("alpha", actor="drift", reason="again", store=store, now=NOW)
     registry.rollback("alpha", "2", actor="ana", reason="it was not the model", store=store, now=NOW)
     assert registry.resolve("alpha") == "2"
@@ -63,7 +63,7 @@ def test_rollback_is_one_move_back_and_then_there_is_no_predecessor(registry, st
 def test_without_a_predecessor_or_with_one_that_does_not_load_rollback_tells_to_halt(registry, store):
     registry.promote("alpha", "1", **WHO, store=store, now=NOW)
     for target in (None, "77"):
-        with pytest.raises(NoPredecessorError, match="HALT") as refusal:
+        with pytest.raises(NoPredecessorError, match="hrp halt") as refusal:
             registry.rollback("alpha", target, actor="ana", reason="test", store=store, now=NOW)
         assert refusal.value.exit_code == 3
     assert registry.resolve("alpha") == "1"

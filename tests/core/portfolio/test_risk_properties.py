@@ -19,6 +19,8 @@ from hrp_core.portfolio import (
     decide,
     strategy_signals,
 )
+from hrp_core.portfolio.construction import fraction
+from hrp_core.portfolio.risk.rules import outside_collar
 from hrp_core.portfolio.types import NEVER_VALUED, OrderSide, Performance, RuleAction, SymbolAction
 
 SYMBOLS = [f"S{index:02d}" for index in range(12)]
@@ -175,3 +177,10 @@ def test_every_change_of_a_rule_is_a_verdict(given_inputs: Inputs) -> None:
             and row.reason != "clip_short"
         ):
             assert row.symbol in clipped
+
+
+@given(st.integers(0, 10**16), st.integers(0, 10**10), st.integers(1, 99_999))
+def test_the_collar_is_exact_for_any_price_a_quote_can_have(distance: int, reference: int, part: int) -> None:
+    share = part / 100_000
+    found = outside_collar(np.array([distance]), np.array([reference]), share)
+    assert found.tolist() == [distance > reference * fraction(share)]

@@ -45,6 +45,32 @@ def test_contracts_of_known_symbols_are_qualified_and_unknown_ones_are_absent(
     assert "NOSUCH: the broker knows no such US stock" in caplog.text
 
 
+def test_an_order_that_waited_while_the_machine_slept_is_not_sent(
+    config_for: ConfigFor, control: GatewayClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Put to sleep in the evening and woken at noon, it would be a market order in the open market."""
+    woken = [0.0]
+
+    class Asleep(Pacer):
+        naps = 0.0
+
+        def reserve(self, now: float) -> float:
+            woken[0] += self.naps
+            return super().reserve(now)
+
+    monkeypatch.setattr("hrp_core.execution.ibkr_session.since_boot", lambda: woken[0])
+    with IBKRBroker(config_for(), pacer=(pacer := Asleep(float("inf")))) as broker:
+        contract = aapl(broker)
+        pacer.naps = 3600.0
+        with pytest.raises(NotSentError, match="3600 s"):
+            broker.place(market_order(contract))
+        pacer.naps = 0.0
+        broker.heartbeat()
+        assert control.state().orders_received == 0
+        place(broker, market_order(contract))
+        assert control.state().orders_received == 1
+
+
 def test_an_evening_order_is_acknowledged_with_a_perm_id_and_stays_open(connect: Connect) -> None:
     broker = connect()
     contract = aapl(broker)

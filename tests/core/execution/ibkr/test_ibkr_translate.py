@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from hrp_core.calendar import NEW_YORK
-from hrp_core.errors import BrokerError
+from hrp_core.errors import BrokerError, IncompleteSnapshotError
 from hrp_core.execution.ibkr_translate import (
     RawOrder,
     RawStatus,
     fold_open_orders,
     ib_symbol,
     own_symbol,
+    to_account_values,
     to_commission,
     to_completed_order,
     to_execution,
@@ -216,3 +217,31 @@ def test_two_orders_without_perm_id_are_told_apart_by_their_ids() -> None:
     orders = fold_open_orders([raw_order("PendingSubmit", permId=0, orderId=id_) for id_ in (5, 6)], {})
 
     assert [order.order_id for order in orders] == [5, 6]
+
+
+BASE_USD = [("DU1", "NetLiquidation", "150000", "USD"), ("DU1", "TotalCashValue", "121500.50", "USD")]
+LEDGER = [("DU1", "CashBalance", "121500.50", "BASE"), ("DU1", "CashBalance", "100000.25", "USD")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "cash"),
+    [
+        # The total counts 20,000 EUR as dollars: stocks bought with them would be bought on credit.
+        ([*BASE_USD, *LEDGER, ("DU1", "CashBalance", "20000", "EUR")], "100000.25"),
+        ([*BASE_USD, *LEDGER, ("DU1", "CashBalance", "-20000", "EUR")], "100000.25"),
+        ([*BASE_USD, ("DU1", "CashBalance", "121500.50", "USD")], "121500.50"),
+        ([*BASE_USD, *LEDGER, ("DU1", "CashBalance", "0.0000", "EUR")], "121500.50"),
+        ([*BASE_USD, ("DU2", "CashBalance", "20000", "EUR")], "121500.50"),
+        (BASE_USD, "121500.50"),
+    ],
+    ids=["another currency", "a debt in it", "dollars alone", "none left", "another account", "no ledger"],
+)
+def test_cash_is_dollars_whatever_other_currencies_the_account_holds(
+    rows: list[tuple[str, str, str, str]], cash: str
+) -> None:
+    assert to_account_values(rows, "DU1").cash == Decimal(cash)
+
+
+def test_cash_in_another_currency_without_a_figure_in_dollars_is_incomplete() -> None:
+    with pytest.raises(IncompleteSnapshotError, match="EUR"):
+        to_account_values([*BASE_USD, ("DU1", "CashBalance", "20000", "EUR")], "DU1")
