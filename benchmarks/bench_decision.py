@@ -186,10 +186,13 @@ def no_op_definitions() -> "dg.Definitions":
 
     from hrp_core.checks import CLAIMS
     from hrp_core.settings import Settings
+    from hrp_dagster.definitions import build_defs
     from hrp_dagster.partitions import session_partitions
     from hrp_dagster.runs import job_assets
 
     names = job_assets(Settings(), "decision_job")
+    graph = build_defs(Settings()).resolve_asset_graph()
+    above = {name: sorted(key.path[-1] for key in graph.get(dg.AssetKey(name)).parent_keys) for name in names}
 
     def asset(name: str, above: list[str]) -> dg.AssetsDefinition:
         @dg.asset(name=name, deps=above, partitions_def=session_partitions)
@@ -214,7 +217,7 @@ def no_op_definitions() -> "dg.Definitions":
         return good
 
     return dg.Definitions(
-        assets=[asset(name, names[max(0, at - 1) : at]) for at, name in enumerate(names)],
+        assets=[asset(name, above[name]) for name in names],
         asset_checks=[checks(name) for name in names if name in CLAIMS],
         jobs=[dg.define_asset_job("no_op_job", selection=dg.AssetSelection.assets(*names))],
         executor=dg.in_process_executor,
