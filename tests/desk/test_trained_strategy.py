@@ -82,7 +82,7 @@ def test_a_model_is_trained_promoted_traded_and_watched(desk: Desk, monkeypatch:
     assert scored.to_dict() == kept.to_dict()
     model = api.get_deployed_strategies().set_index("strategy_id").loc["HYP-2026-002"]
     assert (model["model_version"], model["deployed_at"].date()) == (trained["version"], FIRST)
-    with pytest.raises(NoPredecessorError, match="HALT"):
+    with pytest.raises(NoPredecessorError, match="hrp halt"):
         api.rollback_deployment(MODEL, actor="me", reason="a test")
 
 
