@@ -22,20 +22,21 @@ class MaskedEventLog(ConsolidatedSqliteEventLogStorage):
         masked: dict[str, Any] = {}
         if event.error_info is not None:
             masked["error_info"] = _masked_error(event.error_info)
-        if event.dagster_event is not None:
-            masked["dagster_event"] = _masked_event(event.dagster_event)
-        super().store_event(event._replace(**masked))
+        if event.dagster_event is not None and (named := _masked_event(event.dagster_event)):
+            masked["dagster_event"] = named
+        super().store_event(event._replace(**masked) if masked else event)
 
 
-def _masked_event(event: DagsterEvent) -> DagsterEvent:
+def _masked_event(event: DagsterEvent) -> DagsterEvent | None:
+    """Return the event with its errors masked; None where it has none."""
     # The data of every kind of event is a named tuple; the failure of a run holds that of its first step too.
     data: Any = event.event_specific_data
     masked: dict[str, Any] = {}
     if isinstance(error := getattr(data, "error", None), SerializableErrorInfo):
         masked["error"] = _masked_error(error)
     if isinstance(step := getattr(data, "first_step_failure_event", None), DagsterEvent):
-        masked["first_step_failure_event"] = _masked_event(step)
-    return event._replace(event_specific_data=data._replace(**masked)) if masked else event
+        masked["first_step_failure_event"] = _masked_event(step) or step
+    return event._replace(event_specific_data=data._replace(**masked)) if masked else None
 
 
 def _masked_error(error: SerializableErrorInfo) -> SerializableErrorInfo:

@@ -104,7 +104,7 @@ class Pacer:
         burst: messages that may go at once after a pause: enough for all questions of a snapshot.
     """
 
-    def __init__(self, rate: float = 43.0, burst: int = 20) -> None:
+    def __init__(self, rate: float = 45.0, burst: int = 20) -> None:
         if rate <= 0 or burst < 1:
             raise ValueError(f"a rate of {rate} with bursts of {burst} would send nothing")
         self._interval = 1.0 / rate

@@ -72,7 +72,7 @@ def test_a_burst_is_followed_by_even_spacing_also_where_the_limit_of_a_second_he
 
     assert sent[:20] == [0.0] * 20
     pauses = [later - earlier for earlier, later in pairwise(sent[19:])]
-    assert min(pauses) == pytest.approx(1 / 43)
+    assert min(pauses) == pytest.approx(1 / 45)
 
 
 def test_an_unlimited_pacer_never_waits() -> None:
