@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import pandas as pd
 import typer
 
 from hrp_core.errors import NotReadyError
+from hrp_core.execution.bookkeeping import kept_closes
 from hrp_core.execution.trading import plan_orders, session_orders
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.nav import MarkSource
@@ -135,8 +136,14 @@ def trade_rows(settings: Settings, session: str | None = None, limit: int = 50) 
 
 
 def nav_rows(settings: Settings) -> Rows:
-    """Return the rows of the `nav` table, oldest first."""
-    return _records(_read(settings, "nav", None))
+    """Return the rows of the `nav` table, oldest first, each with the names valued at an earlier close."""
+    rows = _records(_read(settings, "nav", None))
+    kept = kept_closes(Store(settings.database_path)) if rows else {}
+    return [
+        {**row, "without_a_close": {name: str(day) for name, day in closes.items()}}
+        for row in rows
+        for closes in [kept.get(cast(date, row["session"]), {})]
+    ]
 
 
 def print_positions(rows: Rows) -> None:
@@ -156,13 +163,15 @@ def print_positions(rows: Rows) -> None:
                 "symbol": row["symbol"],
                 "shares": row["shares"],
                 "entry": money(row["average_price"]),
-                "mark": money(row["mark"]),
+                "mark": f"{money(row['mark'])}{' *' * _is_kept(row)}",
                 "value": money(row["market_value"]),
                 "pnl": money(row["unrealized_pnl"]),
             }
             for row in rows
         ],
     )
+    for row in filter(_is_kept, rows):
+        out.print(f"* {_kept_words(row, row['symbol'], format(row['mark_time'], '%Y-%m-%d'))}")
 
 
 def _positions_title(rows: Rows) -> str:
@@ -225,6 +234,9 @@ def print_nav(rows: Rows) -> None:
     )
     for row in filter(_is_provisional, rows):
         out.print(f"* provisional, at the broker's prices of {row['mark_time']:%Y-%m-%d %H:%M} New York")
+    for row in rows:
+        for symbol, day in cast(Mapping[str, str], row["without_a_close"]).items():
+            out.print(_kept_words(row, symbol, day))
 
 
 def _print_orders(rows: Rows, title: str = "") -> None:
@@ -248,6 +260,14 @@ def _newest_first(newest: Mapping[str, date | None]) -> str:
     return "\n".join(
         f"{end}: {', '.join(asset for asset, session in newest.items() if session == end)}" for end in ends
     )
+
+
+def _is_kept(row: Mapping[str, Any]) -> bool:
+    return row["mark_source"] == MarkSource.LAST_CLOSE.value
+
+
+def _kept_words(row: Mapping[str, Any], symbol: object, day: str) -> str:
+    return f"{symbol} has no price of {row['valuation_session']} and is valued at its close of {day}"
 
 
 def _is_provisional(row: Mapping[str, Any]) -> bool:
