@@ -142,10 +142,9 @@ def find_marks(
         splits: those in the ledger.
         closes: from `stored_closes`, from `first_close_needed` on; None: they are read.
     """
-    names = sorted(set(held))
-    if closes is None:
-        closes = stored_closes(connection, names, first_close_needed(session), session)
-    of_session, at = closes.get(session, {}), nyse().close(session)
+    names, at = sorted(set(held)), nyse().close(session)
+    known = stored_closes(connection, names, session, session) if closes is None else closes
+    of_session = known.get(session, {})
     marks = {
         name: Mark(of_session[name], MarkSource.OFFICIAL_CLOSE, at) for name in names if name in of_session
     }
@@ -159,9 +158,11 @@ def find_marks(
             f"account cannot be valued; load its prices (market_data_job of {session}) and run the book again"
         )
     split_on = [(split.symbol, split.session) for split in splits]
+    if closes is None:
+        known = stored_closes(connection, missing, first_close_needed(session), session)
     for name in missing:
         found = last_close(
-            lambda day, name=name: closes.get(day, {}).get(name),
+            lambda day, name=name: known.get(day, {}).get(name),
             session,
             [day for symbol, day in split_on if symbol == name],
         )
