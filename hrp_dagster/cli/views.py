@@ -120,7 +120,7 @@ def orders(session: SessionOption = None, as_json: JsonOption = False) -> None:
 def nav(as_json: JsonOption = False) -> None:
     """Show cash, market value and NAV per session."""
     settings = load_settings()
-    _show(nav_rows(settings), as_json, print_nav)
+    _show(nav_rows(settings), as_json, lambda rows: print_nav(settings, rows))
 
 
 def position_rows(settings: Settings, session: str | None = None) -> Rows:
@@ -136,14 +136,8 @@ def trade_rows(settings: Settings, session: str | None = None, limit: int = 50) 
 
 
 def nav_rows(settings: Settings) -> Rows:
-    """Return the rows of the `nav` table, oldest first, each with the names valued at an earlier close."""
-    rows = _records(_read(settings, "nav", None))
-    kept = kept_closes(Store(settings.database_path)) if rows else {}
-    return [
-        {**row, "without_a_close": {name: str(day) for name, day in closes.items()}}
-        for row in rows
-        for closes in [kept.get(cast(date, row["session"]), {})]
-    ]
+    """Return the rows of the `nav` table, oldest first."""
+    return _records(_read(settings, "nav", None))
 
 
 def print_positions(rows: Rows) -> None:
@@ -208,8 +202,8 @@ def print_trades(rows: Rows) -> None:
     )
 
 
-def print_nav(rows: Rows) -> None:
-    """Print NAV rows as a table of at most 80 columns."""
+def print_nav(settings: Settings, rows: Rows) -> None:
+    """Print NAV rows as a table of at most 80 columns, and the names that were valued at an earlier close."""
     print_table(
         "Net asset value (USD)",
         [
@@ -234,9 +228,10 @@ def print_nav(rows: Rows) -> None:
     )
     for row in filter(_is_provisional, rows):
         out.print(f"* provisional, at the broker's prices of {row['mark_time']:%Y-%m-%d %H:%M} New York")
+    kept = kept_closes(Store(settings.database_path)) if rows else {}
     for row in rows:
-        for symbol, day in cast(Mapping[str, str], row["without_a_close"]).items():
-            out.print(_kept_words(row, symbol, day))
+        for symbol, day in kept.get(cast(date, row["session"]), {}).items():
+            out.print(_kept_words(row, symbol, str(day)))
 
 
 def _print_orders(rows: Rows, title: str = "") -> None:

@@ -1,4 +1,7 @@
-"""Each condition of the trade gate, broken alone on a whole desk: no order leaves; mended, it goes on."""
+"""Each condition of the trade gate, broken alone on a whole desk: no order leaves; mended, it goes on.
+
+Longer than most files: one table of breaks over one desk, which takes half a minute to make.
+"""
 
 import json
 import sqlite3
