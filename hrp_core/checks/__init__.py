@@ -15,6 +15,7 @@ from hrp_core.checks.results import (
     refuse_blocking,
     run_checks,
 )
+from hrp_core.checks.standing import standing_verdicts
 
 __all__ = [
     "CLAIMS",
@@ -29,4 +30,5 @@ __all__ = [
     "judge_stored",
     "refuse_blocking",
     "run_checks",
+    "standing_verdicts",
 ]

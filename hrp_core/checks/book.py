@@ -13,6 +13,7 @@ import pandas as pd
 
 from hrp_core.calendar import nyse
 from hrp_core.checks.claims import Claim, Finding, Rows, Severity, each_session
+from hrp_core.ledger.nav import MarkSource
 from hrp_core.ledger.splits import split_ratio, split_shares
 
 # Sessions back to the last book; a longer gap is judged as a new beginning.
@@ -100,6 +101,28 @@ def positions_are_the_previous_ones_plus_fills(rows: Rows, session: date) -> Fin
     ]
     observed = f"{len(account)} names, {len(problems)} that differ from those of {earlier[0]} plus fills"
     return Finding(not problems, observed, float(len(problems)), pd.DataFrame(problems))
+
+
+def positions_are_at_their_close(rows: Rows, session: date) -> Finding:
+    """Judge that every name held was valued at a close of the execution session.
+
+    One that was not (halted, suspended, delisted) keeps its last close for some sessions only, and then the
+    book stays open. Provisional positions have no such close yet.
+    """
+    positions = rows.at("positions", session)
+    if positions.empty:
+        return Finding(True, "nothing is held", 0.0)
+    account = positions.loc[positions["strategy_id"] == ""]
+    if (account["mark_source"] == MarkSource.BROKER_MARK.value).any():
+        return Finding(True, f"{len(account)} names, provisional at the broker's prices", 0.0)
+    kept = account.loc[account["mark_source"] == MarkSource.LAST_CLOSE.value]
+    told = ", ".join(
+        f"{symbol} at its close of {at:%Y-%m-%d}"
+        for symbol, at in kept[["symbol", "mark_time"]].itertuples(index=False)
+    )
+    observed = f"{len(account)} names, {told or 'all at the close'}"
+    shown = kept[["symbol", "shares", "mark", "market_value", "mark_time"]]
+    return Finding(kept.empty, observed, float(len(kept)), shown)
 
 
 def nav_is_continuous(rows: Rows, session: date) -> Finding:
@@ -209,6 +232,16 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
             each_session(positions_are_the_previous_ones_plus_fills),
             reads=(("positions", _LOOK_BACK), ("fills", _LOOK_BACK), ("corporate_actions", _LOOK_BACK)),
             reads_next=("corporate_actions",),
+        ),
+        Claim(
+            "positions",
+            "positions_are_at_their_close",
+            "Names valued at an earlier close than that of the session: halted all day, suspended or "
+            "delisted. Look up what became of each; after ten sessions without a price the book stays open.",
+            lambda _: "every name has a close of the session",
+            each_session(positions_are_at_their_close),
+            reads=(("positions", 0),),
+            severity=Severity.WARN,
         ),
     ),
     "nav": (

@@ -12,10 +12,10 @@ from decimal import Decimal
 import pandas as pd
 from duckdb import DuckDBPyConnection
 
-from hrp_core.calendar import nyse
+from hrp_core.calendar import NEW_YORK, nyse
 from hrp_core.execution.crosses import price_crosses
 from hrp_core.execution.expiry import close_plans
-from hrp_core.execution.marks import Connect, broker_marks, closing_marks, is_provisional, official_marks
+from hrp_core.execution.marks import Connect, book_marks, broker_marks, is_provisional
 from hrp_core.execution.send_window import SendAt
 from hrp_core.execution.sync import sync_broker
 from hrp_core.ledger.book import Book, fold_book, read_book
@@ -80,8 +80,8 @@ def session_positions(
 ) -> pd.DataFrame:
     """Return the positions after the execution session of `session`, or so far.
 
-    They are valued at its official closes, and before those are stored provisionally at the broker's prices
-    (`marks.is_provisional`); each row says at what.
+    They are valued at its official closes, a name without one at its last (`marks.find_marks`), and before
+    those are stored provisionally at the broker's prices (`marks.is_provisional`); each row says at what.
 
     Args:
         settings: says which move of a price is believed.
@@ -96,7 +96,7 @@ def session_positions(
 
     Raises:
         RefusedError: the execution session has not opened yet.
-        DataError: a held name has no price; names it, and the job that loads official closes.
+        DataError: a held name has no price that counts; names it, and what to run.
         BrokerError: a provisional valuation, and the broker cannot be asked or prices nothing that is held.
     """
     execution_session = nyse().next(session)
@@ -108,7 +108,8 @@ def session_positions(
         largest = settings.max_unexplained_return
         marks = broker_marks(store, connect, book.holdings.keys(), session, now, largest=largest)
     else:
-        marks = closing_marks(store, execution_session)
+        with store.read() as connection:
+            marks = book_marks(connection, book.names, execution_session, journal.splits())
     return positions_frame(
         book,
         marks,
@@ -127,28 +128,30 @@ def session_nav(store: Store, journal: Journal, session: date, now: datetime) ->
 
     Raises:
         RefusedError: the execution session has not opened yet.
-        DataError: a held name has no price.
+        DataError: a held name has no price that counts; names it, and what to run.
         NotReadyError: positions were never stored.
     """
     calendar = nyse()
     execution_session = calendar.next(session)
     valued = _valued_sessions(store)
-    if is_provisional(store, session, now):
-        flows = journal.expected_flows(execution_session, valued)
+    provisional = is_provisional(store, session, now)
+    if provisional:
+        book = nav_book(journal, execution_session, journal.expected_flows(execution_session, valued))
         marks, at = _stored_marks(store, session, now)
-        source = MarkSource.BROKER_MARK
     else:
-        flows = journal.count_flows(execution_session, valued, now)
-        marks, at = official_marks(store, execution_session), calendar.close(execution_session)
-        source = MarkSource.OFFICIAL_CLOSE
+        book = nav_book(journal, execution_session, journal.count_flows(execution_session, valued, now))
+        with store.read() as connection:
+            official = book_marks(connection, book.names, execution_session, journal.splits())
+        marks = {symbol: mark.price for symbol, mark in official.items()}
+        at = calendar.close(execution_session)
     mode, account = journal.binding()
     row = nav_row(
-        nav_book(journal, execution_session, flows),
+        book,
         marks,
         session=session,
         valuation_session=execution_session,
         previous=past_navs(store, before=session),
-        mark_source=source,
+        mark_source=MarkSource.BROKER_MARK if provisional else MarkSource.OFFICIAL_CLOSE,
         mark_time=at,
         mode=mode,
         account=account,
@@ -179,7 +182,7 @@ def newest_book(store: Store) -> date | None:
 
 
 def closed_books(connection: DuckDBPyConnection, since: date) -> set[date]:
-    """Return the decision sessions from `since` on whose positions and NAV are at official closes, wholly."""
+    """Return the decision sessions from `since` on whose positions and NAV are both official."""
     bound = [("session >= ?", [since])]
     official: set[date] = set()
     looked_at: set[date] = set()
@@ -190,10 +193,41 @@ def closed_books(connection: DuckDBPyConnection, since: date) -> set[date]:
         held = select_rows(
             connection, table("positions"), conditions=bound, columns=["session", "mark_source"]
         )
-        # Rows that are older than the column are at official closes.
-        known = held["mark_source"].fillna(MarkSource.OFFICIAL_CLOSE.value)
-        looked_at = set(held.loc[known != MarkSource.OFFICIAL_CLOSE.value, "session"])
+        # A last close alone is of an official book too: a provisional one has a price of the broker.
+        looked_at = set(held.loc[held["mark_source"] == MarkSource.BROKER_MARK.value, "session"])
     return official - looked_at
+
+
+def kept_closes(store: Store, session: date | None = None) -> dict[date, dict[str, date]]:
+    """Return the names that were valued at an earlier close than that of their session.
+
+    Args:
+        store: holds the table `positions`.
+        session: decision session; None: all.
+
+    Returns:
+        By decision session and symbol, the session that the close is of.
+    """
+    conditions: list[tuple[str, Sequence[object]]] = [
+        ("mark_source = ?", [MarkSource.LAST_CLOSE.value]),
+        ("strategy_id = ?", [""]),
+    ]
+    if session is not None:
+        conditions.append(("session = ?", [session]))
+    with store.read() as connection:
+        # A table of before the column has none.
+        if "mark_source" not in stored_columns(connection, "positions"):
+            return {}
+        rows = select_rows(
+            connection,
+            table("positions"),
+            conditions=conditions,
+            columns=["session", "symbol", "mark_time"],
+        )
+    found: dict[date, dict[str, date]] = {}
+    for day, symbol, at in rows.itertuples(index=False):
+        found.setdefault(day, {})[symbol] = at.astimezone(NEW_YORK).date()
+    return found
 
 
 def _stored_marks(store: Store, session: date, now: datetime) -> tuple[dict[str, Decimal], datetime]:

@@ -14,7 +14,7 @@ import pandas as pd
 from duckdb import DuckDBPyConnection
 
 from hrp_core.calendar import NEW_YORK, nyse, require_decision_session
-from hrp_core.checks import blocking_claims
+from hrp_core.checks import blocking_claims, standing_verdicts
 from hrp_core.errors import HrpError, NoGoError, RefusedError
 from hrp_core.execution.approval import changed_settings
 from hrp_core.execution.bookkeeping import Connect
@@ -188,12 +188,7 @@ def _from_store(evidence: Evidence, store: Store) -> Evidence:
             f"({', '.join('?' * len(JUDGED_ASSETS))})",
             [session, *JUDGED_ASSETS],
         ).fetchall()
-        checks = connection.execute(
-            "SELECT asset, claim, passed, observed FROM check_results c WHERE session = ? AND EXISTS "
-            "(FROM partition_versions v WHERE v.asset = c.asset AND v.session = c.session AND "
-            "v.content_hash = c.content_hash) ORDER BY checked_at",
-            [session],
-        ).fetchall()
+        checks = standing_verdicts(connection, session)
         newest = connection.execute(
             "SELECT reconciliation_id, taken_at, status, details FROM reconciliation_runs WHERE mode = ? AND "
             "account = ? ORDER BY taken_at DESC, reconciliation_id DESC LIMIT 1",
@@ -201,14 +196,11 @@ def _from_store(evidence: Evidence, store: Store) -> Evidence:
         ).fetchone()
         models = _models(connection, evidence)
         outdated = _outdated(connection, evidence.plan) if evidence.plan else ()
-    judged: dict[str, dict[str, tuple[bool, str]]] = {}
-    for asset, claim, passed, observed in checks:
-        judged.setdefault(asset, {})[claim] = (passed, observed)
     return replace(
         evidence,
         hashes={asset: content_hash for asset, content_hash, _ in versions},
         rows={asset: rows for asset, _, rows in versions},
-        checks=judged,
+        checks=checks,
         models=models,
         outdated=outdated,
         reconciliation=None

@@ -1,20 +1,25 @@
 """The prices that a book is valued at: official closes of the store, and before those the broker's.
 
-What belongs here: which of the two a valuation takes, and which of the broker's prices count. What does not:
-the valuation (`bookkeeping`, `hrp_core.ledger.nav`). A valuation at the broker's prices is provisional: it is
-there to be looked at, and nothing is decided on it.
+What belongs here: which of the two a valuation takes, what a name without a close is worth, and which of the
+broker's prices count. What does not: the valuation (`bookkeeping`, `hrp_core.ledger.nav`). A valuation at the
+broker's prices is provisional: it is there to be looked at, and nothing is decided on it.
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date, datetime
 from decimal import Decimal
+from typing import TypeVar
+
+from duckdb import DuckDBPyConnection
 
 from hrp_core.calendar import nyse, require_completed
-from hrp_core.errors import BrokerError
+from hrp_core.checks import blocking_claims, standing_verdicts
+from hrp_core.errors import BrokerError, DataError
 from hrp_core.execution.broker import Broker, Quote
 from hrp_core.ledger.nav import Mark, MarkSource
+from hrp_core.ledger.types import BookedSplit
 from hrp_core.money import is_price, to_money
 from hrp_core.store import Store, newest_session, select_rows, table
 from hrp_core.store.schema import stored_columns
@@ -23,9 +28,11 @@ from hrp_core.timetable import OFFICIAL_BOOK, moment_of
 _log = logging.getLogger(__name__)
 
 QUOTE_TIMEOUT = 10.0  # seconds for the prices of all names together
-# An older close says nothing of what a name is worth.
-_LOOK_BACK = 20
+# The SEC suspends trading in a stock for ten business days at most (Securities Exchange Act, section 12(k)).
+# A name that is dark for longer does not simply reopen: its last close says nothing of what it is worth.
+LAST_CLOSE_SESSIONS = 10
 
+T = TypeVar("T")
 Connect = Callable[[], AbstractContextManager[Broker]]
 
 
@@ -55,23 +62,155 @@ def is_provisional(store: Store, session: date, now: datetime) -> bool:
 
 def official_marks(store: Store, session: date) -> dict[str, Decimal]:
     """Return the stored official closes of a session, USD a share, by symbol."""
-    return {symbol: mark.price for symbol, mark in closing_marks(store, session).items()}
-
-
-def closing_marks(store: Store, session: date) -> dict[str, Mark]:
-    """Return the stored official closes of a session as marks, by symbol."""
-    at = nyse().close(session)
     with store.read() as connection:
-        rows = select_rows(
-            connection,
-            table("prices"),
-            conditions=[("session = ?", [session])],
-            columns=["symbol", "close"],
-        )
-    return {
-        str(symbol): Mark(to_money(float(close)), MarkSource.OFFICIAL_CLOSE, at)
-        for symbol, close in zip(rows["symbol"], rows["close"], strict=True)
+        return stored_closes(connection, None, session, session).get(session, {})
+
+
+def stored_closes(
+    connection: DuckDBPyConnection, symbols: Collection[str] | None, start: date, end: date
+) -> dict[date, dict[str, Decimal]]:
+    """Return the stored official closes, USD a share, by session and symbol.
+
+    Args:
+        connection: open for reading at least.
+        symbols: those asked for; None: all.
+        start: first session.
+        end: last session, included.
+    """
+    if symbols is not None and not symbols:
+        return {}
+    conditions: list[tuple[str, Sequence[object]]] = [("session BETWEEN ? AND ?", [start, end])]
+    if symbols is not None:
+        conditions.append((f"symbol IN ({', '.join('?' * len(symbols))})", sorted(symbols)))
+    rows = select_rows(
+        connection, table("prices"), conditions=conditions, columns=["session", "symbol", "close"]
+    )
+    found: dict[date, dict[str, Decimal]] = {}
+    for session, symbol, close in rows.itertuples(index=False):
+        if is_price(close):
+            found.setdefault(session, {})[str(symbol)] = to_money(float(close))
+    return found
+
+
+def last_close(
+    close_on: Callable[[date], T | None], session: date, splits: Collection[date] = ()
+) -> tuple[date, T] | None:
+    """Return a name's newest close up to a session, with the session that it is of; None where none counts.
+
+    One of more than `LAST_CLOSE_SESSIONS` sessions before does not, and none of before a split: it is the
+    price of another share than the one that is held.
+
+    Args:
+        close_on: returns the name's close of a session; None where it has none.
+        session: the last one looked at.
+        splits: sessions in which splits of the name took effect.
+    """
+    calendar, day = nyse(), session
+    for _ in range(LAST_CLOSE_SESSIONS + 1):
+        close = close_on(day)
+        if close is not None:
+            return day, close
+        if day in splits or day == calendar.first:
+            break
+        day = calendar.previous(day)
+    return None
+
+
+def first_close_needed(session: date) -> date:
+    """Return the first session of which a close may value a name held after `session`."""
+    calendar = nyse()
+    return calendar.between(calendar.first, session)[-1 - LAST_CLOSE_SESSIONS :][0]
+
+
+def find_marks(
+    connection: DuckDBPyConnection,
+    held: Iterable[str],
+    session: date,
+    splits: Iterable[BookedSplit],
+    closes: Mapping[date, Mapping[str, Decimal]] | None = None,
+) -> tuple[dict[str, Mark], str]:
+    """Return what names are valued at after a session, and why some of them have no value; empty: all have.
+
+    A name is valued at its official close of the session. One without (halted all day, suspended, delisted)
+    keeps its last close (`last_close`), once the prices of the session are stored and every claim that blocks
+    trading on them is true: a delivery that lacks rows must never pass for a market that had none.
+
+    Args:
+        connection: open for reading at least.
+        held: names to be valued.
+        session: execution session E.
+        splits: those in the ledger.
+        closes: from `stored_closes`, from `first_close_needed` on; None: they are read.
+    """
+    names, at = sorted(set(held)), nyse().close(session)
+    known = stored_closes(connection, names, session, session) if closes is None else closes
+    of_session = known.get(session, {})
+    marks = {
+        name: Mark(of_session[name], MarkSource.OFFICIAL_CLOSE, at) for name in names if name in of_session
     }
+    missing = [name for name in names if name not in marks]
+    if not missing:
+        return marks, ""
+    pending = _pending_prices(connection, session)
+    if pending:
+        return marks, (
+            f"{', '.join(missing)} held after {session} has no price of that session, and {pending}, so the "
+            f"account cannot be valued; load its prices (market_data_job of {session}) and run the book again"
+        )
+    split_on = [(split.symbol, split.session) for split in splits]
+    if closes is None:
+        known = stored_closes(connection, missing, first_close_needed(session), session)
+    for name in missing:
+        found = last_close(
+            lambda day, name=name: known.get(day, {}).get(name),
+            session,
+            [day for symbol, day in split_on if symbol == name],
+        )
+        if found is not None:
+            day, close = found
+            marks[name] = Mark(close, MarkSource.LAST_CLOSE, nyse().close(day))
+    unpriced = [name for name in missing if name not in marks]
+    if not unpriced:
+        return marks, ""
+    return marks, (
+        f"{', '.join(unpriced)} held after {session} has had no price for more than {LAST_CLOSE_SESSIONS} "
+        "sessions, or none since a split, so the account cannot be valued. Once the price source has a close "
+        f"of {session}: `hrp job run market-data --session {session}`, then `hrp job run book --session "
+        f"{nyse().previous(session)}`; where the shares have left the account, `hrp reconcile` names them"
+    )
+
+
+def book_marks(
+    connection: DuckDBPyConnection,
+    held: Iterable[str],
+    session: date,
+    splits: Iterable[BookedSplit],
+    closes: Mapping[date, Mapping[str, Decimal]] | None = None,
+) -> dict[str, Mark]:
+    """Return what the names held after a session are valued at (see `find_marks`).
+
+    Raises:
+        DataError: a name cannot be valued; names it, and what to run.
+    """
+    marks, problem = find_marks(connection, held, session, splits, closes)
+    if problem:
+        raise DataError(problem)
+    for name, mark in marks.items():
+        if mark.source is MarkSource.LAST_CLOSE:
+            _log.warning("%s has no close of %s and keeps that of %s", name, session, f"{mark.at:%Y-%m-%d}")
+    return marks
+
+
+def _pending_prices(connection: DuckDBPyConnection, session: date) -> str:
+    """Return why the stored prices of a session may still lack closes; empty where they are complete."""
+    judged = standing_verdicts(connection, session).get("prices", {})
+    for claim in blocking_claims("prices"):
+        if claim not in judged:
+            return f"no complete prices of it are stored ({claim} was not judged)"
+        passed, observed = judged[claim]
+        if not passed:
+            return f"its prices are not accepted: {claim} is not true ({observed})"
+    return ""
 
 
 def broker_marks(
@@ -89,7 +228,7 @@ def broker_marks(
         store: the last closes are read from it.
         connect: opens a connection to the broker; without names nobody is asked.
         symbols: names held.
-        session: decision session D; the last close is of it, or of one of the twenty sessions before.
+        session: decision session D; the last close is of it, or of one of the ten sessions before.
         now: from the clock; the moment of the marks.
         largest: greatest believable move since the last close, a fraction.
 
@@ -137,22 +276,14 @@ def market_price(quote: Quote | None) -> Decimal | None:
 
 
 def _last_closes(store: Store, symbols: Collection[str], session: date) -> Mapping[str, Mark]:
-    """Return the newest stored official close of each name up to `session`."""
-    calendar = nyse()
+    """Return the newest stored official close of each name up to `session`, as far as it counts."""
     with store.read() as connection:
         if not stored_columns(connection, "prices"):
             return {}
-        rows = select_rows(
-            connection,
-            table("prices"),
-            conditions=[
-                ("session BETWEEN ? AND ?", [calendar.offset(session, -_LOOK_BACK), session]),
-                (f"symbol IN ({', '.join('?' * len(symbols))})", sorted(symbols)),
-            ],
-            columns=["session", "symbol", "close"],
-        )
-    return {
-        str(symbol): Mark(to_money(float(close)), MarkSource.LAST_CLOSE, calendar.close(day))
-        for day, symbol, close in rows.sort_values("session").itertuples(index=False)
-        if is_price(close)
-    }
+        closes = stored_closes(connection, symbols, first_close_needed(session), session)
+    marks: dict[str, Mark] = {}
+    for name in symbols:
+        found = last_close(lambda day, name=name: closes.get(day, {}).get(name), session)
+        if found is not None:
+            marks[name] = Mark(found[1], MarkSource.LAST_CLOSE, nyse().close(found[0]))
+    return marks

@@ -51,7 +51,7 @@ LIVE_POSITIONS = Table(
         Column(
             "current_price",
             ColumnType.PRICE,
-            "Official close of as_of_date, or what the broker gave; null: neither.",
+            "What the book values it at: a close, or what the broker gave; null: neither.",
             True,
         ),
         Column("market_value", ColumnType.CASH, "quantity * current_price, USD.", True),

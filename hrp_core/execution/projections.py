@@ -14,6 +14,7 @@ from duckdb import DuckDBPyConnection
 
 from hrp_core.calendar import Calendar, nyse
 from hrp_core.errors import JournalError
+from hrp_core.execution.marks import book_marks, find_marks, first_close_needed, stored_closes
 from hrp_core.execution.projection_tables import EXECUTED_TRADES, LIVE_POSITIONS, STRATEGY_POSITIONS
 from hrp_core.ledger.book import Book, BookFold, fold_book, in_order, session_of
 from hrp_core.ledger.commissions import held_commissions
@@ -25,7 +26,7 @@ from hrp_core.ledger.frames import (
     trades_frame,
 )
 from hrp_core.ledger.journal import Journal
-from hrp_core.ledger.nav import Mark, MarkSource, PastNav, nav_frame, nav_row, positions_frame
+from hrp_core.ledger.nav import MarkSource, PastNav, nav_frame, nav_row, positions_frame
 from hrp_core.ledger.types import (
     Attempt,
     BookedCross,
@@ -36,9 +37,8 @@ from hrp_core.ledger.types import (
     Intent,
     OrderAllocation,
 )
-from hrp_core.money import to_money
 from hrp_core.portfolio.types import Purpose
-from hrp_core.store import Sessions, Store, Table, replace_slice, select_rows, table
+from hrp_core.store import Sessions, Store, Table, replace_slice, table
 from hrp_core.store.frames import to_arrow
 from hrp_core.store.schema import stored_columns
 
@@ -108,8 +108,8 @@ def project_book(
     """Rewrite executed_trades, live_positions and strategy_positions from the journal, in one transaction.
 
     The rows follow from the journal, the stored prices and `valued`: doing it again changes nothing.
-    Positions are valued at the official closes of the newest session that has prices or executions; without a
-    price of that very session a name has no value.
+    Positions are valued as the book is (`marks.find_marks`) after the newest session that has prices or
+    executions; a name that the book cannot value has no value.
 
     Args:
         store: migrated; prices are read from it.
@@ -132,7 +132,7 @@ def project_book(
 def positions_as_of(
     store: Store, journal: Journal, day: date, calendar: Calendar | None = None
 ) -> pd.DataFrame:
-    """Return what `live_positions` held after `day`, from the journal, at that session's official closes.
+    """Return what `live_positions` held after `day`, from the journal, valued as the book is.
 
     Args:
         store: migrated; prices are read from it.
@@ -150,10 +150,10 @@ def positions_as_of(
     session = calendar.offset(calendar.next_session_from(day + timedelta(days=1)), -1)
     with store.read() as connection:
         priced = bool(stored_columns(connection, table("prices").name))
-        marks = _marks(connection, sorted(book.holdings), session, session) if priced else {}
+        found, _ = find_marks(connection, book.holdings, session, facts.splits) if priced else ({}, "")
     return live_positions_frame(
         book,
-        marks.get(session, {}),
+        {name: mark.price for name, mark in found.items()},
         as_of=session,
         updated_at=calendar.close(session),
         mode=facts.mode,
@@ -183,7 +183,7 @@ def rebuild(
     Raises:
         NotReadyError: the journal was never bound to an account, the database was not migrated, or shares
             were traded and no prices are stored.
-        DataError: a held name has no official close of a session to be valued; names it and the session.
+        DataError: a held name has no price that counts in a session to be valued; names it and the session.
         StoreError: the database stays locked.
     """
     calendar = calendar or nyse()
@@ -273,7 +273,8 @@ def _book_frames(
     symbols = sorted(
         {item.contract.symbol for item in facts.executions} | {item.symbol for item in facts.crosses}
     )
-    marks = _marks(connection, symbols, calendar.next(booked[0]), calendar.next(booked[-1]))
+    first, last = calendar.next(booked[0]), calendar.next(booked[-1])
+    known = stored_closes(connection, symbols, first_close_needed(first), last)
     owner = {"mode": facts.mode, "account": facts.account}
     past: list[PastNav] = []
     for session, executed, book in _books(facts, booked, calendar):
@@ -281,16 +282,15 @@ def _book_frames(
         made["fills"].add(session, fills_frame(book, **of_fills))
         if valued is None or executed > valued:
             continue
-        closes, at = marks.get(executed, {}), calendar.close(executed)
-        official = {name: Mark(close, MarkSource.OFFICIAL_CLOSE, at) for name, close in closes.items()}
+        official = book_marks(connection, book.names, executed, facts.splits, known)
         of_session = {"session": session, "valuation_session": executed, **owner}
         made["positions"].add(session, positions_frame(book, official, **of_session))
         row = nav_row(
             book,
-            closes,
+            {name: mark.price for name, mark in official.items()},
             previous=past,
             mark_source=MarkSource.OFFICIAL_CLOSE,
-            mark_time=at,
+            mark_time=calendar.close(executed),
             **of_session,
         )
         past.append(PastNav(row.valuation_session, row.nav, row.daily_return, row.flows))
@@ -327,7 +327,8 @@ def _project_book(
     moments += [item.executes_at for item in facts.crosses]
     marks: Mapping[str, Decimal] = {}
     if as_of is not None and as_of == priced:
-        marks = _marks(connection, sorted(book.holdings), as_of, as_of).get(as_of, {})
+        found, _ = find_marks(connection, book.holdings, as_of, facts.splits)
+        marks = {name: mark.price for name, mark in found.items()}
         moments += [calendar.close(as_of)] if marks else []
     elif as_of is not None and as_of == looked_at and valued is not None:
         marks = dict(zip(valued["symbol"], valued["mark"], strict=True))
@@ -350,25 +351,6 @@ def _project_book(
     for declared, frame in frames.items():
         replace_account_rows(connection, declared, frame, facts.mode, facts.account)
     return {declared.name: len(frame) for declared, frame in frames.items()}
-
-
-def _marks(
-    connection: DuckDBPyConnection, symbols: Sequence[str], start: date, end: date
-) -> dict[date, dict[str, Decimal]]:
-    """Return the stored official closes, USD a share, by session and symbol."""
-    if not symbols:
-        return {}
-    marks = ", ".join("?" * len(symbols))
-    rows = select_rows(
-        connection,
-        table("prices"),
-        conditions=[("session BETWEEN ? AND ?", [start, end]), (f"symbol IN ({marks})", list(symbols))],
-        columns=["session", "symbol", "close"],
-    )
-    found: dict[date, dict[str, Decimal]] = {}
-    for session, symbol, close in rows.itertuples(index=False):
-        found.setdefault(session, {})[symbol] = to_money(float(close))
-    return found
 
 
 def _last_valued(connection: DuckDBPyConnection, completed: date) -> date | None:

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from hrp_core.calendar import NEW_YORK
 from hrp_core.errors import NotReadyError, RefusedError
-from hrp_core.execution.bookkeeping import official_marks
+from hrp_core.execution.marks import official_marks
 from hrp_core.execution.projections import project_book
 from hrp_core.ledger.book import Book, fold_book, read_carve_out, session_of
 from hrp_core.ledger.journal import Journal

@@ -82,6 +82,11 @@ class Book:
     money: Mapping[str, StrategyMoney] = field(default_factory=dict)
 
     @property
+    def names(self) -> frozenset[str]:
+        """Every name that the account or one of its strategies holds."""
+        return frozenset(self.holdings).union(*self.strategies.values())
+
+    @property
     def unallocated_cash(self) -> Decimal:
         """Cash that no strategy's trading brought or took: the opening balance and all flows, USD."""
         return self.cash - sum((money.cash for money in self.money.values()), Decimal(0))

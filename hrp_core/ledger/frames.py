@@ -226,7 +226,7 @@ def live_positions_frame(
 
     Args:
         book: through everything the journal knows.
-        marks: official closes of `as_of`, USD a share; a name without one has no value, not an older one.
+        marks: USD a share; a name without one has no value.
         as_of: session that shares and prices are of; None only for an empty book.
         updated_at: newest execution or mark in it.
         mode: sim, paper or live.

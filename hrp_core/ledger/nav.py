@@ -41,7 +41,7 @@ class MarkSource(StrEnum):
 
     OFFICIAL_CLOSE = "official_close"  # of the valuation session, from the store
     BROKER_MARK = "broker_mark"  # what the broker quoted; of a NAV: provisional
-    LAST_CLOSE = "last_close"  # an earlier official close, for a name without a mark of the broker
+    LAST_CLOSE = "last_close"  # an earlier official close, of a name that has neither of the others
 
 
 @dataclass(frozen=True, slots=True)

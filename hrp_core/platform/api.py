@@ -17,7 +17,7 @@ import pandas as pd
 
 from hrp_core.calendar import NEW_YORK, Clock, nyse
 from hrp_core.errors import DataError, NotReadyError
-from hrp_core.execution.marks import official_marks
+from hrp_core.execution.marks import book_marks
 from hrp_core.execution.orders import Order
 from hrp_core.execution.projection_tables import EXECUTED_TRADES, LIVE_POSITIONS
 from hrp_core.execution.projections import positions_as_of
@@ -33,7 +33,7 @@ from hrp_core.models.registry import ModelRegistry
 from hrp_core.models.scoring import score_factor
 from hrp_core.models.service import MonitorResult, monitor_drift
 from hrp_core.models.tracking import Tracking
-from hrp_core.money import is_price, to_money
+from hrp_core.money import to_money
 from hrp_core.platform.status import Status, read_status
 from hrp_core.portfolio.strategies import StrategyState, load_strategies, read_strategy_files
 from hrp_core.settings import Settings
@@ -199,23 +199,24 @@ class PlatformAPI:
     def get_portfolio_value(self) -> Decimal:
         """Return cash plus positions, USD: the ledger at the official closes of the newest stored session.
 
-        Nothing of the broker is in it. Before the first connection it is 0.
+        Nothing of the broker is in it. A name without a close of that session keeps its last one, as in the
+        book. Before the first connection it is 0.
 
         Raises:
-            DataError: a held name has no close of that session.
+            DataError: a held name has no price that counts.
         """
         book = read_book(self.journal)
         if not book.holdings:
             return to_money(book.cash)
         session = self._newest("prices")
-        marks = {} if session is None else official_marks(self.store, session)
-        missing = sorted(symbol for symbol in book.holdings if not is_price(marks.get(symbol)))
-        if missing:
+        if session is None:
             raise DataError(
-                f"{', '.join(missing)} has no official close of {session or 'any session'}, so the portfolio "
+                f"{', '.join(sorted(book.holdings))} has no official close of any session, so the portfolio "
                 "cannot be valued; run market_data_job for it"
             )
-        held = sum((item.shares * marks[symbol] for symbol, item in book.holdings.items()), Decimal(0))
+        with self.store.read() as connection:
+            marks = book_marks(connection, book.holdings, session, self.journal.splits())
+        held = sum((item.shares * marks[name].price for name, item in book.holdings.items()), Decimal(0))
         return to_money(book.cash + held)
 
     def get_cash(self) -> Decimal:

@@ -13,7 +13,8 @@ from decimal import Decimal
 import numpy as np
 
 from hrp_core.calendar import nyse
-from hrp_core.errors import HrpError, NotReadyError
+from hrp_core.errors import DataError, HrpError, NotReadyError
+from hrp_core.execution.marks import LAST_CLOSE_SESSIONS, last_close
 from hrp_core.execution.order_terms import TERMS, passive_price
 from hrp_core.ledger.book import BookFold
 from hrp_core.ledger.crosses import cross_id_of
@@ -136,6 +137,7 @@ def replay(
 
     Raises:
         NotReadyError: prices end before the session after the last one.
+        DataError: a held name has no price that counts (`hrp_core.execution.marks.last_close`).
     """
     calendar = nyse()
     if not sessions:
@@ -193,7 +195,7 @@ def replay(
         crosses = _cross(history.tape, sent, calendar.open(execution_session), book)
         fills = _trade(engine, sent, session, calendar.close(execution_session), book)
         state = book.state()
-        nav = to_money(state.cash + _market_value(history.tape, execution_session, state.shares))
+        nav = to_money(state.cash + _market_value(history.tape, execution_session, state.shares, taken))
         earned.add_nav(nav)
         done.append(ReplayedSession(session, plan, fills, crosses, state.cash, nav, state, halted))
         if on_session is not None:
@@ -304,11 +306,25 @@ def _remember(earlier: dict[str, list[frozenset[str]]], signals: Sequence[Strate
         earlier.setdefault(each.strategy_id, []).append(names)
 
 
-def _market_value(tape: Tape, session: date, shares: Mapping[str, int]) -> Decimal:
+def _market_value(
+    tape: Tape, session: date, shares: Mapping[str, int], taken: Mapping[date, Sequence[BookedSplit]]
+) -> Decimal:
+    """Return the value of the positions as the book has it: a name without a close keeps its last one."""
     units = 0
     for symbol, count in shares.items():
-        mark = tape.last_close_units(symbol, session)
-        if mark is None:
-            raise NotReadyError(f"{symbol} is held and has no price up to {session}; load its prices")
-        units += count * mark
+        mark = tape.price_units(session, symbol, "close")
+        units += count * (_last_mark(tape, session, symbol, taken) if mark is None else mark)
     return from_units(units)
+
+
+def _last_mark(tape: Tape, session: date, symbol: str, taken: Mapping[date, Sequence[BookedSplit]]) -> int:
+    split_on = [day for day, splits in taken.items() if any(each.symbol == symbol for each in splits)]
+    found = last_close(lambda day: tape.price_units(day, symbol, "close"), session, split_on)
+    if found is None:
+        raise DataError(
+            f"{symbol} is held after {session} and has had no price for more than {LAST_CLOSE_SESSIONS} "
+            "sessions, or none since a split, so the account cannot be valued; the daily run would wait for "
+            "a person here. Give it the closes that it is worth, or end its membership of the universe while "
+            "it still trades"
+        )
+    return found[1]

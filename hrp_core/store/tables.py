@@ -326,8 +326,8 @@ POSITIONS = Table(
         Column(
             "mark_source",
             ColumnType.TEXT,
-            "official_close (final), broker_mark, or last_close where the broker gave none; null = an older "
-            "row, at the official close.",
+            "official_close, broker_mark (provisional), or last_close of a name without either; null = an "
+            "older row, at the official close.",
             True,
         ),
         Column("mark_time", ColumnType.MOMENT, "Moment of the mark; null in an older row.", True),

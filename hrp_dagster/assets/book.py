@@ -3,11 +3,14 @@
 What belongs here: what came of the orders. What does not: arithmetic (`hrp_core.ledger`).
 """
 
+from collections.abc import Mapping
+from datetime import date
+
 import dagster as dg
 import pandas as pd
 
 from hrp_core.execution.book_fills import reconciled_fills
-from hrp_core.execution.bookkeeping import past_navs, session_nav, session_positions
+from hrp_core.execution.bookkeeping import kept_closes, past_navs, session_nav, session_positions
 from hrp_core.execution.config import ClientRole
 from hrp_core.execution.projections import project_book
 from hrp_core.execution.session_reconciliation import session_reconciliation
@@ -68,8 +71,9 @@ def positions(
 ) -> dg.Output[pd.DataFrame]:
     """A fold of every fill up to the execution session, at its official closes.
 
-    Before those are stored they are valued, provisionally, at the broker's prices. The live positions are
-    rewritten as well: their prices may have come after the fills.
+    A name without one keeps its last close, for ten sessions at most, and a check names it. Before the
+    closes are stored all are valued, provisionally, at the broker's prices. The live positions are rewritten
+    as well: their prices may have come after the fills.
     """
     clock, settings = platform.clock(), platform.settings()
     store, journal = platform.store(), platform.journal()
@@ -80,14 +84,15 @@ def positions(
     project_book(store, journal, valued=frame)
     account = frame.loc[frame["strategy_id"] == ""]
     sources = account["mark_source"].value_counts()
-    older = account.loc[account["mark_source"] == MarkSource.LAST_CLOSE.value, "symbol"]
+    older = account.loc[account["mark_source"] == MarkSource.LAST_CLOSE.value, ["symbol", "mark_time"]]
+    kept = {symbol: at.date() for symbol, at in older.itertuples(index=False)}
     return dg.Output(
         frame,
         metadata={
             "names": len(account),
             "market_value": float(account["market_value"].sum()) if len(account) else 0.0,
             "marks": ", ".join(f"{count} {source}" for source, count in sources.items()) or "nothing is held",
-            **({"not_priced_by_the_broker": ", ".join(older)} if len(older) else {}),
+            **_kept(kept),
         },
     )
 
@@ -121,6 +126,7 @@ def nav(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[pd.D
             "provisional": provisional,
             "mark_source": row["mark_source"],
             "mark_time": f"{row['mark_time']:%Y-%m-%d %H:%M} New York",
+            **_kept(kept_closes(platform.store(), session).get(session, {})),
             **embedded(
                 "nav",
                 nav_plot(pd.DataFrame(curve, columns=["valuation_session", "nav"]), provisional=provisional),
@@ -151,3 +157,9 @@ def reconciliation(
         run_id=context.run.run_id,
     )
     return dg.Output(found.rows, metadata={"status": found.status, "breaks": len(found.rows)})
+
+
+def _kept(closes: Mapping[str, date]) -> dict[str, str]:
+    """Return the entry that names what is valued at an earlier close, where there is any."""
+    named = ", ".join(f"{symbol} (close of {day})" for symbol, day in closes.items())
+    return {"without_a_close": named} if named else {}

@@ -78,7 +78,7 @@ def demo(
     else:
         views.print_positions(views.position_rows(settings))
         views.print_trades(views.trade_rows(settings, limit=10))
-        views.print_nav(views.nav_rows(settings))
+        views.print_nav(settings, views.nav_rows(settings))
         out.print(
             f"Our NAV {money(result.nav)} USD, the broker's account "
             f"{money(result.broker_net_liquidation)} USD."

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import pandas as pd
 import typer
 
 from hrp_core.errors import NotReadyError
+from hrp_core.execution.bookkeeping import kept_closes
 from hrp_core.execution.trading import plan_orders, session_orders
 from hrp_core.ledger.journal import Journal
 from hrp_core.ledger.nav import MarkSource
@@ -119,7 +120,7 @@ def orders(session: SessionOption = None, as_json: JsonOption = False) -> None:
 def nav(as_json: JsonOption = False) -> None:
     """Show cash, market value and NAV per session."""
     settings = load_settings()
-    _show(nav_rows(settings), as_json, print_nav)
+    _show(nav_rows(settings), as_json, lambda rows: print_nav(settings, rows))
 
 
 def position_rows(settings: Settings, session: str | None = None) -> Rows:
@@ -156,13 +157,15 @@ def print_positions(rows: Rows) -> None:
                 "symbol": row["symbol"],
                 "shares": row["shares"],
                 "entry": money(row["average_price"]),
-                "mark": money(row["mark"]),
+                "mark": f"{money(row['mark'])}{' *' * _is_kept(row)}",
                 "value": money(row["market_value"]),
                 "pnl": money(row["unrealized_pnl"]),
             }
             for row in rows
         ],
     )
+    for row in filter(_is_kept, rows):
+        out.print(f"* {_kept_words(row, row['symbol'], format(row['mark_time'], '%Y-%m-%d'))}")
 
 
 def _positions_title(rows: Rows) -> str:
@@ -199,8 +202,8 @@ def print_trades(rows: Rows) -> None:
     )
 
 
-def print_nav(rows: Rows) -> None:
-    """Print NAV rows as a table of at most 80 columns."""
+def print_nav(settings: Settings, rows: Rows) -> None:
+    """Print NAV rows as a table of at most 80 columns, and the names that were valued at an earlier close."""
     print_table(
         "Net asset value (USD)",
         [
@@ -225,6 +228,10 @@ def print_nav(rows: Rows) -> None:
     )
     for row in filter(_is_provisional, rows):
         out.print(f"* provisional, at the broker's prices of {row['mark_time']:%Y-%m-%d %H:%M} New York")
+    kept = kept_closes(Store(settings.database_path)) if rows else {}
+    for row in rows:
+        for symbol, day in kept.get(cast(date, row["session"]), {}).items():
+            out.print(_kept_words(row, symbol, str(day)))
 
 
 def _print_orders(rows: Rows, title: str = "") -> None:
@@ -248,6 +255,14 @@ def _newest_first(newest: Mapping[str, date | None]) -> str:
     return "\n".join(
         f"{end}: {', '.join(asset for asset, session in newest.items() if session == end)}" for end in ends
     )
+
+
+def _is_kept(row: Mapping[str, Any]) -> bool:
+    return row["mark_source"] == MarkSource.LAST_CLOSE.value
+
+
+def _kept_words(row: Mapping[str, Any], symbol: object, day: str) -> str:
+    return f"{symbol} has no price of {row['valuation_session']} and is valued at its close of {day}"
 
 
 def _is_provisional(row: Mapping[str, Any]) -> bool:

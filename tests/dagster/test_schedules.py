@@ -198,7 +198,8 @@ def thing() -> int:
 
 @dg.asset_check(asset=thing)
 def thing_is_two() -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(passed=False, description="it is 1")
+    # A warning is told like an error: nobody else would look.
+    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description="it is 1")
 
 
 def test_a_failed_run_is_told_with_the_error_that_stopped_it(

@@ -1,18 +1,23 @@
 """The daily run, end to end: jobs, gateway over a socket, journal, database."""
 
 import sqlite3
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from desk import FIRST, Desk
+from typer.testing import CliRunner
 
 from hrp_core.calendar import nyse
 from hrp_core.errors import IncompleteSnapshotError, NotReadyError, RefusedError
 from hrp_core.ledger.types import OrderStatus
+from hrp_core.market import SampleSource
+from hrp_core.money import to_money
 from hrp_core.replay import History, check_parity
 from hrp_core.simgateway.server import GatewayServer
 from hrp_core.store import read_table, table
+from hrp_dagster.cli.app import app
 
 
 def stored(desk: Desk, name: str):
@@ -20,13 +25,36 @@ def stored(desk: Desk, name: str):
 
 
 @pytest.mark.desk("booked")
-def test_nav_is_the_brokers_account_to_the_cent_and_replay_repeats_the_fills(desk: Desk) -> None:
+def test_nav_is_the_brokers_account_to_the_cent_and_replay_repeats_the_fills_past_a_halted_name(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = nyse().next(FIRST)
-    for _ in range(2):
-        assert stored(desk, "nav")["nav"].iloc[-1] == desk.gateway.state().net_liquidation
-        desk.evening(session)
-        session = desk.next_day(session)
     assert stored(desk, "nav")["nav"].iloc[-1] == desk.gateway.state().net_liquidation
+    desk.evening(session)
+    decided, session = session, nyse().next(session)
+    position = min(desk.gateway.state().positions, key=lambda held: held.symbol)
+    marks = halted(desk, position.symbol, session, tmp_path, monkeypatch)
+    desk.at(session, "17:45")
+    desk.run("market_data_job", session)
+    booked = desk.run("book_job", decided)
+    named = f"{position.symbol} (close of {decided})"
+    assert [booked.metadata[asset]["without_a_close"] for asset in ("positions", "nav")] == [named, named]
+    for command in ("positions", "nav"):
+        said = " ".join(CliRunner().invoke(app, [command]).stdout.split())
+        assert f"{position.symbol} has no price of {session} and is valued at its close of {decided}" in said
+    [nav] = stored(desk, "nav").tail(1).to_dict(orient="records")
+    held = {each.symbol: each.shares for each in desk.gateway.state().positions}[position.symbol]
+    assert nav["nav"] == desk.gateway.state().net_liquidation - held * (marks[session] - marks[decided])
+    # Planning goes on, the name is kept, and a day later it is what it was.
+    desk.evening(session)
+    targets = stored(desk, "target_portfolio")
+    kept = targets.loc[(targets["session"] == session) & (targets["symbol"] == position.symbol)].iloc[0]
+    assert (kept["shares_target"], kept["price"]) == (held, None)
+    session = desk.next_day(session)
+    assert stored(desk, "nav")["nav"].iloc[-1] == desk.gateway.state().net_liquidation
+    with desk.store.read() as connection:
+        false = connection.execute("SELECT asset, claim FROM check_results WHERE NOT passed").fetchall()
+    assert false == [("positions", "positions_are_at_their_close")]
     parity = check_parity(History.from_store(desk.store), desk.journal)
     assert (len(parity.sessions), parity.differences) == (3, ())
     assert parity.fills == desk.gateway.state().executions == len(stored(desk, "fills"))
@@ -155,6 +183,21 @@ def test_a_day_without_a_plan_still_has_a_book(desk: Desk) -> None:
     assert second == nyse().next(FIRST)
     assert stored(desk, "fills").empty
     assert stored(desk, "nav")["nav"].iloc[0] == desk.settings.sim_cash
+
+
+def halted(
+    desk: Desk, symbol: str, session: date, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[date, Decimal]:
+    """Let the source deliver no row of a name for a session; return the name's closes, USD a share."""
+    prices = SampleSource().load(date(2021, 1, 4), SampleSource().last_session())
+    gone = (prices["symbol"] == symbol) & (prices["session"] == session)
+    files = folder / "prices"
+    files.mkdir()
+    prices.loc[~gone].drop(columns="source").to_parquet(files / "prices.parquet", index=False)
+    monkeypatch.setenv("HRP_PRICE_SOURCE", "files")
+    monkeypatch.setenv("HRP_PRICE_FILES", str(files))
+    of_name = prices.loc[prices["symbol"] == symbol]
+    return {day: to_money(close) for day, close in zip(of_name["session"], of_name["close"], strict=True)}
 
 
 def plan_of(desk: Desk, session=FIRST):

@@ -1,4 +1,7 @@
-"""Each condition of the trade gate, broken alone on a whole desk: no order leaves; mended, it goes on."""
+"""Each condition of the trade gate, broken alone on a whole desk: no order leaves; mended, it goes on.
+
+Longer than most files: one table of breaks over one desk, which takes half a minute to make.
+"""
 
 import json
 import sqlite3
@@ -71,14 +74,17 @@ def changed(name: str, sql: str) -> Callable[[Desk], AbstractContextManager[None
     return lambda desk: rows_changed(desk, name, sql)
 
 
-@contextmanager
-def latched(desk: Desk) -> Iterator[None]:
-    now = desk.settings.clock().now()
-    desk.journal.set_latch(LatchState.HALTED, by="test", reason="a look first", now=now)
-    try:
-        yield
-    finally:
-        desk.journal.set_latch(LatchState.ACTIVE, by="test", reason="looked", now=now)
+def latched(state: LatchState) -> Callable[[Desk], AbstractContextManager[None]]:
+    @contextmanager
+    def set_latch(desk: Desk) -> Iterator[None]:
+        now = desk.settings.clock().now()
+        desk.journal.set_latch(state, by="test", reason="a look first", now=now)
+        try:
+            yield
+        finally:
+            desk.journal.set_latch(LatchState.ACTIVE, by="test", reason="looked", now=now)
+
+    return set_latch
 
 
 @contextmanager
@@ -91,16 +97,47 @@ def gateway_down(desk: Desk) -> Iterator[None]:
 
 
 @contextmanager
-def unapproved(desk: Desk) -> Iterator[None]:
-    def set_status(status: str) -> None:
-        with sqlite3.connect(desk.settings.journal_path) as connection:
-            connection.execute("UPDATE plans SET status = ?", [status])
-
-    set_status("proposed")
+def clock_behind(desk: Desk) -> Iterator[None]:
+    """Our clock is two minutes slow; in sim it is read from the file that the gateway wrote."""
+    path = desk.settings.gateway_file
+    kept = path.read_text(encoding="utf-8")
+    slow = desk.settings.clock().now() - timedelta(minutes=2)
+    path.write_text(json.dumps({**json.loads(kept), "now": slow.isoformat()}), encoding="utf-8")
     try:
         yield
     finally:
-        set_status("approved")
+        path.write_text(kept, encoding="utf-8")
+
+
+def journaled(name: str, change: str, back: str) -> Callable[[Desk], AbstractContextManager[None]]:
+    """Change a table of the journal for the length of the block."""
+
+    @contextmanager
+    def changed_journal(desk: Desk) -> Iterator[None]:
+        def update(assignment: str) -> None:
+            with closing(sqlite3.connect(desk.settings.journal_path)) as connection, connection:
+                # The journal only grows: whoever plants something has to take its guards away meanwhile.
+                guards = connection.execute(
+                    "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?", [name]
+                ).fetchall()
+                for guard, _ in guards:
+                    connection.execute(f"DROP TRIGGER {guard}")
+                connection.execute(f"UPDATE {name} SET {assignment}")
+                for _, sql in guards:
+                    connection.execute(sql)
+
+        update(change)
+        try:
+            yield
+        finally:
+            update(back)
+
+    return changed_journal
+
+
+unapproved = journaled("plans", "status = 'proposed'", "status = 'approved'")
+# As if the plan had never been made: one for another purpose is no daily plan.
+unplanned = journaled("plans", "purpose = 'flatten'", "purpose = 'daily'")
 
 
 @contextmanager
@@ -145,6 +182,18 @@ def reconciled_as(status: str) -> Callable[[Desk], AbstractContextManager[None]]
 
 
 @contextmanager
+def of_another_account(desk: Desk) -> Iterator[None]:
+    """The gateway goes on with its account, and the journal is of another one, which was reconciled."""
+    renamed = journaled(
+        "meta",
+        "value = value || 'X' WHERE key = 'account'",
+        "value = rtrim(value, 'X') WHERE key = 'account'",
+    )
+    with renamed(desk), reconciled_as("reconciled")(desk):
+        yield
+
+
+@contextmanager
 def strategy_paused(desk: Desk) -> Iterator[None]:
     """A person pauses a strategy after the plan was frozen."""
     folder = desk.settings.home / "strategies"
@@ -155,7 +204,8 @@ def strategy_paused(desk: Desk) -> Iterator[None]:
         yield
 
 
-# What breaks; a word after the code tells two of one code apart.
+# What breaks; a word after the code tells two of one code apart. Two kinds are below: what lets exits go
+# refuses no run (`REDUCES`), and without a plan there is none to refuse.
 BREAKS: dict[str, tuple[str, Callable[[Desk], AbstractContextManager[None]]]] = {
     "data_missing": (
         "blocked",
@@ -204,7 +254,9 @@ BREAKS: dict[str, tuple[str, Callable[[Desk], AbstractContextManager[None]]]] = 
     "reconciliation_missing": ("blocked", account_in_use),
     "reconciliation_halted": ("no_go", reconciled_as("halted")),
     "broker_unreachable": ("blocked", gateway_down),
-    "latch_halted": ("no_go", latched),
+    "wrong_account": ("no_go", of_another_account),
+    "clocks_differ": ("blocked", clock_behind),
+    "latch_halted": ("no_go", latched(LatchState.HALTED)),
     "window_closed": ("no_go", setting("HRP_SEND_AT", "preopen")),
 }
 
@@ -251,12 +303,30 @@ def told_anew(desk: Desk) -> list[str]:
     return sorted((Counter(told(desk)) - Counter(before)).elements())
 
 
-def test_a_difference_in_cash_lets_only_exits_go(planned: Desk) -> None:
-    with reconciled_as("reduce_only")(planned):
+# What lets exits go, of which the first session has none.
+REDUCES: dict[str, Callable[[Desk], AbstractContextManager[None]]] = {
+    "reconciliation_reduce_only": reconciled_as("reduce_only"),
+    "latch_reducing": latched(LatchState.REDUCING),
+}
+
+
+@pytest.mark.parametrize("code", REDUCES)
+def test_a_condition_for_exits_lets_nothing_else_go(planned: Desk, code: str) -> None:
+    with REDUCES[code](planned):
         run = planned.run("live_trader_job", FIRST)
-        assert stored_verdict(planned) == ("reduce_only", ["reconciliation_reduce_only"])
+        assert stored_verdict(planned) == ("reduce_only", [code])
     assert "only exits" in str(run.metadata["orders"]["stopped_early"])
     assert planned.gateway.state().orders_received == 0
+    assert judged(planned) == ("go", [])
+
+
+def test_without_a_plan_nothing_is_sent_and_the_verdict_says_why(planned: Desk) -> None:
+    with unplanned(planned):
+        with pytest.raises(NotReadyError, match=f"session {FIRST} has no plan; run predictions_job"):
+            planned.run("live_trader_job", FIRST)
+        assert stored_verdict(planned) == ("blocked", ["no_plan"])
+    assert planned.gateway.state().orders_received == 0
+    assert judged(planned) == ("go", [])
 
 
 def test_a_verdict_is_good_for_one_plan_its_contents_and_half_an_hour(planned: Desk) -> None:

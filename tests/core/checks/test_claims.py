@@ -64,7 +64,7 @@ def closes(change: float = 0.0) -> dict[str, float]:
 
 def test_every_asset_has_a_claim_and_names_are_unique() -> None:
     names = [claim.name for claims in CLAIMS.values() for claim in claims]
-    assert len(names) == len(set(names)) == 18
+    assert len(names) == len(set(names)) == 19
     assert all(claim.threshold(CheckLimits()) for claims in CLAIMS.values() for claim in claims)
 
 

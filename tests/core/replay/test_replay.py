@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from hrp_core.calendar import nyse
-from hrp_core.errors import NotReadyError
+from hrp_core.errors import DataError, NotReadyError
+from hrp_core.execution.marks import LAST_CLOSE_SESSIONS
 from hrp_core.market import SampleSource
+from hrp_core.money import to_money
 from hrp_core.portfolio.types import PortfolioLimits, Strategy
 from hrp_core.replay import History, Policy, replay, summarize
 
@@ -135,6 +137,35 @@ def test_a_run_beyond_the_prices_is_refused(history: History) -> None:
     last = history.tape.last_session
     with pytest.raises(NotReadyError, match="end the replay earlier"):
         replay(history, [last], policy(), cash=CASH)
+
+
+def test_a_held_name_that_goes_dark_is_valued_as_in_the_book_and_after_ten_sessions_stops_the_run(
+    prices: pd.DataFrame, history: History
+) -> None:
+    sessions = nyse().between(START, END)
+    traded = next(each for each in run(history) if each.fills)
+    symbol = min(traded.ledger.shares)
+    last = nyse().next(traded.session)
+    dark = nyse().between(nyse().next(last), prices["session"].max())
+    kept = prices.loc[~((prices["symbol"] == symbol) & prices["session"].isin(dark))]
+    cut = History.from_prices(kept)
+    reach = sessions.index(last) + LAST_CLOSE_SESSIONS
+    results = replay(cut, sessions[:reach], policy(), cash=CASH)
+    closes = kept.set_index(["session", "symbol"])["close"]
+    for each in results[sessions.index(last) :]:
+        executed = nyse().next(each.session)
+        held = each.ledger.shares
+        assert symbol in held
+        value = sum(
+            (count * to_money(float(closes[last if name == symbol else executed, name])))
+            for name, count in held.items()
+        )
+        assert each.nav == each.cash + value
+    assert nyse().next(results[-1].session) == dark[LAST_CLOSE_SESSIONS - 1]
+    with pytest.raises(
+        DataError, match=f"{symbol} is held after {dark[LAST_CLOSE_SESSIONS]} and has had no price"
+    ):
+        replay(cut, sessions[: reach + 1], policy(), cash=CASH)
 
 
 def test_a_strategy_without_its_feature_is_refused_by_name(history: History) -> None:
