@@ -47,7 +47,7 @@ def obstacle(
 ) -> Obstacle | None:
     """Return what keeps `run` from doing its work now; None when nothing is seen.
 
-    The broker's port is knocked at and left: no login, no client id, no message.
+    The broker's port is knocked at and left: no login, no client id, no message (F20).
 
     Args:
         settings: mode, endpoint, and where prices come from.
