@@ -86,7 +86,15 @@ def positions(
         metadata={
             "names": len(account),
             "market_value": float(account["market_value"].sum()) if len(account) else 0.0,
-            "marks": ", ".join(f"{count} {source}" for source, count in sources.items()) or "nothing is held",
+            # As `nav` says it: what is not at official closes is there to be looked at.
+            "provisional": bool((account["mark_source"] != MarkSource.OFFICIAL_CLOSE.value).any()),
+            "marks": ", ".join(
+                f"{count} at {str(source).replace('_', ' ')}" for source, count in sources.items()
+            )
+            or "nothing is held",
+            **(
+                {"mark_time": f"{account['mark_time'].max():%Y-%m-%d %H:%M} New York"} if len(account) else {}
+            ),
             **({"not_priced_by_the_broker": ", ".join(older)} if len(older) else {}),
         },
     )

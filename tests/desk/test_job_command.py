@@ -83,6 +83,13 @@ def test_the_evening_and_the_next_day_as_commands(desk: Desk, tmp_path, monkeypa
         assert (code, looked["status"], looked["provisional"]) == (0, "success", True)
         assert (looked["executions"], looked["positions"]) == (filled, filled)
         assert list(looked["assets"]) == ["fills", "positions", "nav"]
+        if filled:
+            valued = looked["assets"]["positions"]
+            assert valued["provisional"] is True
+            assert (valued["marks"], valued["mark_time"]) == (
+                "5 at broker mark",
+                f"{SECOND} {clock} New York",
+            )
         assert float(looked["nav"]) == float(desk.gateway.state().net_liquidation)
         said = f"* provisional, at the broker's prices of {SECOND} {clock} New York"
         assert said in CliRunner().invoke(app, ["nav"]).stdout
