@@ -16,9 +16,10 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from hrp_core.calendar import WallClock
 from hrp_core.errors import NotReadyError
 from hrp_core.settings import Mode, Settings
-from hrp_core.timetable import TIMETABLE, TRADER, Days, Row, Skip, row_of, should_run
+from hrp_core.timetable import TIMETABLE, TRADER, Days, Row, row_of, should_run
 from hrp_dagster.resources.platform import Platform
-from hrp_dagster.state import TRADER_SCHEDULE, desk_state, run_request
+from hrp_dagster.state import TRADER_SCHEDULE, desk_state
+from hrp_dagster.ticks import answer
 
 ZONE = "America/New_York"
 CLEANUP = "cleanup_job"
@@ -77,7 +78,7 @@ def _schedule(job: Job, settings: Settings) -> dg.ScheduleDefinition:
             desk_state(current, context.instance, now),
             None if by_gateway else context.scheduled_execution_time,
         )
-        return dg.SkipReason(decided.reason) if isinstance(decided, Skip) else run_request(decided, current)
+        return answer(decided, current, now)
 
     return tick
 

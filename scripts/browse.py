@@ -248,9 +248,15 @@ def show_nav(page: Browser, desk: Desk, session: date, pictures: Path) -> None:
     say("the net asset value")
     page.goto(f"{desk.url}/assets/nav?view=overview")
     page.click("Plots")
-    # By partition Dagster (1.13) finds none where the partitions end before today, as in the simulation.
-    page.click("Events", kinds="button")
-    page.wait_until(lambda: page.run("document.querySelectorAll('canvas').length") >= 5, "five plots")
+
+    def plotted() -> bool:
+        # By partition Dagster (1.13) finds none where the partitions end before today, as in the simulation.
+        # A page that still lays itself out swallows a click.
+        page.click("Events", kinds="button")
+        time.sleep(2)
+        return page.run("document.querySelectorAll('canvas').length") >= 5
+
+    page.wait_until(plotted, "five plots")
     page.goto(f"{desk.url}/assets/nav?view=partitions&partition={session}")
     page.wait_for("book_job", "nav_plot", "daily_return")
     page.click("[Show Markdown]")

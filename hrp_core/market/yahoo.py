@@ -23,6 +23,7 @@ from hrp_core.market.schema import PRICE_FIELDS
 
 BASE_URL = "https://query1.finance.yahoo.com"
 _ATTEMPTS = 4
+_GLANCE_SECONDS = 5.0
 # The chart ends where Yahoo does; a fixed far end needs no clock.
 _FAR_FUTURE = 4_102_444_800
 
@@ -90,6 +91,16 @@ class YahooSource:
             bars = [bar for bar in _bars(result, symbol) if start <= bar.session <= end]
             fetched.append(fetched_bars(self.name, symbol, bars))
         return frame_of_bars(self.name, fetched, start, end)
+
+    def trouble(self) -> str:
+        """Return why Yahoo cannot be asked now, after one short try; empty when it answers at all."""
+        import requests
+
+        try:
+            requests.head(self._base_url, timeout=_GLANCE_SECONDS)
+        except requests.RequestException as error:
+            return f"Yahoo cannot be reached ({error}); check the network, or set another HRP_PRICE_SOURCE"
+        return ""
 
     def _recent(self, symbol: str) -> Mapping[str, Any]:
         return self._chart(symbol, {"range": "1mo"})

@@ -12,6 +12,7 @@ EVERY_TEN_MINUTES = timedelta(minutes=10)
 AN_HOUR = timedelta(hours=1)
 LAST_TICK = time(20)
 OFFICIAL_BOOK = time(17, 45)
+PREFLIGHT = "preflight_job"
 SYNC_JOB = "sync_job"
 TRADER = "live_trader_job"
 
@@ -121,7 +122,7 @@ TIMETABLE: Mapping[str, Row] = {
         # lies before the close of a half day.
         Row("open_monitor_job", Keyed.DECISION, (Slot(time(9, 25), time(12, 50)),)),
         Row(
-            "preflight_job",
+            PREFLIGHT,
             Keyed.DAY,
             (Slot(time(14), time(17)),),
             every=timedelta(minutes=30),

@@ -13,6 +13,7 @@ from hrp_core.timetable.rows import (
     LAST_TICK,
     MORNING,
     OFFICIAL_BOOK,
+    PREFLIGHT,
     TRADER,
     Days,
     Keyed,
@@ -182,6 +183,8 @@ def _refused(row: Row, session: date, state: DeskState) -> str:
     works = state.working or (plan is not None and plan.working)
     if row.job in MORNING and not works:
         return f"no order of {session} is at the broker"
+    if row.job == PREFLIGHT and not state.written.get("universe"):
+        return "no universe of the last weeks is stored; market_data_job or `hrp data load` stores one"
     if row.job != TRADER:
         return ""
     if state.halted:

@@ -91,7 +91,15 @@ def positions(
         metadata={
             "names": len(account),
             "market_value": float(account["market_value"].sum()) if len(account) else 0.0,
-            "marks": ", ".join(f"{count} {source}" for source, count in sources.items()) or "nothing is held",
+            # A value before the official closes has at least one price of the broker.
+            "provisional": bool((account["mark_source"] == MarkSource.BROKER_MARK.value).any()),
+            "marks": ", ".join(
+                f"{count} at {str(source).replace('_', ' ')}" for source, count in sources.items()
+            )
+            or "nothing is held",
+            **(
+                {"mark_time": f"{account['mark_time'].max():%Y-%m-%d %H:%M} New York"} if len(account) else {}
+            ),
             **_kept(kept),
         },
     )

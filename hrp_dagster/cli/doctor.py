@@ -5,6 +5,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from hrp_core.calendar import WallClock
 from hrp_core.errors import SettingsError
@@ -33,14 +35,24 @@ def doctor(as_json: JsonOption = False) -> None:
         print_json([asdict(check) for check in checks])
     else:
         for check in checks:
-            out.print(f"{check.outcome.value:<8}", style=_STYLES[check.outcome.value], end=" ")
-            out.print(f"{check.name}: {check.found}", markup=False, highlight=False, soft_wrap=True)
-            if check.fix:
-                out.print(f"         -> {check.fix}", markup=False, highlight=False, soft_wrap=True)
+            _print_check(check)
         counts = [f"{sum(check.outcome is each for check in checks)} {each.value}" for each in Outcome]
         out.print(", ".join(counts))
     if failed(checks):
         raise typer.Exit(1)
+
+
+def _print_check(check: "Check") -> None:
+    """Print the outcome and beside it, as wide as the terminal, what was found; below that the fix."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True, min_width=max(map(len, _STYLES)))
+    grid.add_column(overflow="fold")
+    grid.add_row(
+        Text(check.outcome.value, _STYLES[check.outcome.value]), Text(f"{check.name}: {check.found}")
+    )
+    if check.fix:
+        grid.add_row("", Text(f"-> {check.fix}"))
+    out.print(grid)
 
 
 def _examine(settings: Settings) -> Iterator["Check"]:

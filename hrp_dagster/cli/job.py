@@ -47,6 +47,19 @@ class JobName(StrEnum):
     LIVE_TRADER = "live-trader"
     BOOK = "book"
     DRIFT_MONITOR = "drift-monitor"
+    DECISION = "decision"
+    PREFLIGHT = "preflight"
+    PREOPEN = "preopen"
+    OPEN_MONITOR = "open-monitor"
+    SYNC = "sync"
+    HISTORY = "history"
+    TRAINING = "training"
+    CLEANUP = "cleanup"
+
+    @property
+    def of_session(self) -> bool:
+        """Whether a run is for one session; the others are about now."""
+        return self in _OF_SESSION
 
     @property
     def dagster_name(self) -> str:
@@ -54,9 +67,17 @@ class JobName(StrEnum):
         return f"{self.value.replace('-', '_')}_job"
 
 
+_OF_SESSION = frozenset(
+    {
+        *(JobName.MARKET_DATA, JobName.PREDICTIONS, JobName.LIVE_TRADER, JobName.BOOK),
+        *(JobName.DRIFT_MONITOR, JobName.DECISION),
+    }
+)
+
+
 @app.command("run")
 def run(
-    name: Annotated[JobName, typer.Argument(help="Which job.")],
+    name: Annotated[JobName, typer.Argument(metavar="JOB", help="Which job; listed above.")],
     session: Annotated[
         str | None, typer.Option(help="Decision session YYYY-MM-DD; default: the one of the clock.")
     ] = None,
@@ -81,12 +102,20 @@ def run(
 ) -> None:
     """Run a job in this process; the run shows in the Dagster UI.
 
+    Of one session: market-data, predictions, live-trader, book, drift-monitor,
+    decision (market data and predictions in one run).
+
+    About now: preflight, preopen, open-monitor, sync (these ask the broker),
+    history, training, cleanup.
+
     Exit 0 done, 1 failed in whole or part, 3 refused by a safety rule.
     """
     if trading_dry_run is not None and name is not JobName.LIVE_TRADER:
         raise typer.BadParameter("--trading-dry-run is for live-trader; see --dry-run")
     if auto_rollback is not None and name is not JobName.DRIFT_MONITOR:
         raise typer.BadParameter("--auto-rollback is for drift-monitor")
+    if session is not None and not name.of_session:
+        raise typer.BadParameter(f"{name.value} is about now: it takes no --session")
     settings = load_settings()
     chosen = _session(settings, name, session)
     if dry_run:
@@ -119,7 +148,7 @@ def _run(
 ) -> tuple[JobResult, str | None, Metadata]:
     """Run a job and return its result, the run's id, and what each asset recorded."""
     deployed = len(load_strategies(settings.strategies))
-    if not deployed and name is JobName.PREDICTIONS:
+    if not deployed and name in (JobName.PREDICTIONS, JobName.DECISION):
         return predictions_result(0, 0, 0, {}), None, {}
     if not deployed and name is JobName.LIVE_TRADER:
         return TradingResult(JobStatus.NO_STRATEGIES), None, {}
@@ -128,7 +157,7 @@ def _run(
     done = run_job(
         settings,
         name.dagster_name,
-        session,
+        session if name.of_session else None,
         only=_only(settings, name, session),
         checked=True,
         dry_run=dry_run,
@@ -147,7 +176,7 @@ def _only(settings: Settings, name: JobName, session: date) -> tuple[str, ...] |
 
 def _result(settings: Settings, name: JobName, metadata: Metadata) -> JobResult:
     """Return the result of a finished run from what its assets recorded; other assets do not matter."""
-    if name is JobName.PREDICTIONS:
+    if name in (JobName.PREDICTIONS, JobName.DECISION):
         scored = metadata.get("predictions", {})
         return predictions_result(
             int(scored.get("deployed", 0)),
@@ -196,11 +225,15 @@ def _positions_synced(settings: Settings) -> int:
         journal.close()
 
 
+def _called(name: JobName, session: date) -> str:
+    return f"{name.value} of {session}" if name.of_session else name.value
+
+
 def _print_result(
     name: JobName, session: date, result: JobResult, run_id: str | None, assets: Metadata, as_json: bool
 ) -> None:
     if as_json:
-        about = {"job": name.value, "session": session, "run_id": run_id}
+        about = {"job": name.value, "session": session if name.of_session else None, "run_id": run_id}
         # Tables and schemas, which Dagster shows, are no plain values.
         plain = {
             asset: {
@@ -213,7 +246,7 @@ def _print_result(
         print_json({**about, **asdict(result), "assets": plain})
         return
     ran = "" if run_id is None else f" (run {run_id[:8]})"
-    out.print(f"{name.value} of {session}: {result.status.value}{ran}.", markup=False)
+    out.print(f"{_called(name, session)}: {result.status.value}{ran}.", markup=False)
     for label, value in asdict(result).items():
         if label not in ("status", "errors"):
             shown = ", ".join(map(str, value)) or "none" if isinstance(value, tuple | dict) else value
@@ -234,7 +267,8 @@ def _show_preview(settings: Settings, name: JobName, session: date, as_json: boo
         print_json({**asdict(found), "assets": assets})
         return
     word = "would run" if found.would_run else "would not do its work"
-    out.print(f"{name.value} of {session} {word}: {found.status}. Nothing was done.", markup=False)
-    out.print(f"  assets: {', '.join(assets)}", markup=False)
+    out.print(f"{_called(name, session)} {word}: {found.status}. Nothing was done.", markup=False)
+    if assets:
+        out.print(f"  assets: {', '.join(assets)}", markup=False)
     for reason in found.reasons:
         out.print(f"  {reason}", markup=False)

@@ -7,11 +7,12 @@ import dagster as dg
 
 from hrp_core.alerts import AlertKind, Alerts
 from hrp_core.errors import NotReadyError
-from hrp_core.timetable import Skip, catch_up, fills_wanted, may_be_released, should_run
+from hrp_core.timetable import catch_up, fills_wanted, may_be_released, should_run
 from hrp_dagster.jobs import book_job, market_data_job
 from hrp_dagster.operations import preflight_job, sync_job
 from hrp_dagster.resources.platform import Platform
-from hrp_dagster.state import desk_state, run_request
+from hrp_dagster.state import desk_state
+from hrp_dagster.ticks import answer
 
 _MINUTE = 60
 
@@ -34,8 +35,7 @@ def fills_sensor(
         now = platform.clock().now()
     except NotReadyError as error:
         return dg.SkipReason(str(error))
-    decided = fills_wanted(now, desk_state(settings, context.instance, now))
-    return dg.SkipReason(decided.reason) if isinstance(decided, Skip) else run_request(decided, settings)
+    return answer(fills_wanted(now, desk_state(settings, context.instance, now)), settings, now)
 
 
 @dg.sensor(
@@ -57,7 +57,7 @@ def preflight_sensor(
     except NotReadyError as error:
         return dg.SkipReason(str(error))
     decided = should_run(preflight_job.name, now, desk_state(settings, context.instance, now))
-    return dg.SkipReason(decided.reason) if isinstance(decided, Skip) else run_request(decided, settings)
+    return answer(decided, settings, now)
 
 
 @dg.sensor(
@@ -100,6 +100,6 @@ def missed_sessions_sensor(
                 day=session,
             )
     if runs:
-        return run_request(runs[0], settings, job_name=runs[0].job)
+        return answer(runs[0], settings, now, job_name=runs[0].job)
     listed = ", ".join(map(str, untraded)) or "none"
     return dg.SkipReason(f"nothing is left to catch up with; sessions not traded lately: {listed}")

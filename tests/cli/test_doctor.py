@@ -141,6 +141,7 @@ def test_a_healthy_installation_passes_and_dagster_is_looked_at(
     with sim(settings, serve):
         result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 0, result.output
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
     told = " ".join(result.stdout.split())
     assert "0 failure" in told
     assert "DAGSTER_HOME=relative in this shell" in told

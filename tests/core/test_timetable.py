@@ -56,6 +56,7 @@ BOOKED = replace(
 )
 VALUED = replace(BOOKED, written={**BOOKED.written, **written(FRI, "nav", when=at(MON, "17:46"))})
 EMPTY = DeskState()
+KNOWN = DeskState(written=written(THU, "universe"))
 
 
 def approved(when: datetime) -> DeskState:
@@ -305,8 +306,9 @@ def looked_at(clock: str) -> DeskState:
             "model_drift of 2022-12-02 are stored already since 2022-12-02 19:01",
         ),
         # by the calendar day
-        ("preflight_job", at(FRI, "14:00"), EMPTY, "preflight_job:2022-12-02:14:00:1"),
-        ("preflight_job", at(FRI, "14:29"), EMPTY, "preflight_job:2022-12-02:14:00:1"),
+        ("preflight_job", at(FRI, "14:00"), KNOWN, "preflight_job:2022-12-02:14:00:1"),
+        ("preflight_job", at(FRI, "14:29"), KNOWN, "preflight_job:2022-12-02:14:00:1"),
+        ("preflight_job", at(FRI, "14:00"), EMPTY, "no universe of the last weeks is stored"),
         ("training_job", at("2022-12-03", "10:00"), EMPTY, "training_job:2022-12-03:10:00:1"),
         (
             "training_job",
@@ -406,7 +408,7 @@ def apply(state: DeskState, run: Run, now: datetime) -> DeskState:
 @pytest.mark.parametrize("minutes", [1, 7, 10])
 def test_november_is_asked_for_once_a_job_and_session_whatever_the_ticks(minutes: int) -> None:
     november = nyse().between(date(2022, 11, 1), date(2022, 11, 30))
-    state, runs = DeskState(), []
+    state, runs = DeskState(written=written(date(2022, 10, 31), "universe")), []
     for now in every(minutes, at("2022-11-01", "00:00"), at("2022-12-01", "00:00")):
         for job in TIMETABLE:
             decided = should_run(job, now, state)

@@ -10,6 +10,8 @@ from typer.testing import CliRunner, Result
 from hrp_core.calendar import nyse
 from hrp_core.errors import HrpError
 from hrp_dagster.cli.app import app
+from hrp_dagster.cli.job import JobName
+from hrp_dagster.jobs import ALL_JOBS
 
 SECOND = nyse().next(FIRST)
 
@@ -37,9 +39,21 @@ def one_strategy(desk: Desk, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, *, 
     monkeypatch.setenv("HRP_STRATEGIES", str(folder))
 
 
+def test_every_job_of_dagster_can_be_run_by_hand_and_the_help_names_it() -> None:
+    assert {name.dagster_name for name in JobName} == {each.name for each in ALL_JOBS}
+    shown = hrp("job", "run", "--help").stdout
+    assert [name.value for name in JobName if f" {name.value}" not in shown] == []
+
+
 def test_the_evening_and_the_next_day_as_commands(desk: Desk, tmp_path, monkeypatch) -> None:
     one_strategy(desk, tmp_path, monkeypatch)
     desk.at(FIRST, "18:30")
+    # Jobs that are about now, and about no session.
+    code, tidied = job("cleanup")
+    assert (code, tidied["status"], tidied["session"], tidied["assets"]) == (0, "success", None, {})
+    assert job("preflight")[0] == 0
+    assert "takes no --session" in hrp("job", "run", "sync", "--session", str(FIRST)).output
+
     code, done = job("predictions")
     assert (code, done["status"], done["session"]) == (0, "success", str(FIRST))
     assert (done["predictions_generated"], done["strategies_processed"], done["errors"]) == (20, 1, {})
@@ -69,6 +83,13 @@ def test_the_evening_and_the_next_day_as_commands(desk: Desk, tmp_path, monkeypa
         assert (code, looked["status"], looked["provisional"]) == (0, "success", True)
         assert (looked["executions"], looked["positions"]) == (filled, filled)
         assert list(looked["assets"]) == ["fills", "positions", "nav"]
+        if filled:
+            valued = looked["assets"]["positions"]
+            assert valued["provisional"] is True
+            assert (valued["marks"], valued["mark_time"]) == (
+                "5 at broker mark",
+                f"{SECOND} {clock} New York",
+            )
         assert float(looked["nav"]) == float(desk.gateway.state().net_liquidation)
         said = f"* provisional, at the broker's prices of {SECOND} {clock} New York"
         assert said in CliRunner().invoke(app, ["nav"]).stdout

@@ -76,6 +76,10 @@ class Yahoo:
                 self.end_headers()
                 self.wfile.write(body.encode())
 
+            def do_HEAD(self) -> None:
+                self.send_response(503)
+                self.end_headers()
+
             def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
                 """Keep the output of the tests clean."""
 
@@ -223,3 +227,10 @@ def test_a_bar_that_breaks_the_schema_is_refused_with_name_and_session(yahoo):
     yahoo.answer("AAA", chart(indicators={"quote": [quote]}))
     with pytest.raises(DataError, match=r"yahoo for AAA, bar 3 \(2022-01-05\), column close: there is no"):
         yahoo.source("AAA").load(DAYS[0], DAYS[4])
+
+
+def test_a_glance_says_whether_yahoo_answers_at_all(yahoo):
+    source = yahoo.source("AAA")
+    assert source.trouble() == ""
+    yahoo.close()
+    assert "Yahoo cannot be reached" in source.trouble()
