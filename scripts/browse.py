@@ -17,12 +17,12 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
-from devtools import Browser, find_chromium
+from devtools import Browser, BrowserError, find_chromium
 
 from hrp_core.calendar import nyse
 from hrp_core.errors import HrpError
@@ -247,13 +247,14 @@ def show_nav(page: Browser, desk: Desk, session: date, pictures: Path) -> None:
     """Look at the net asset value: the numbers over the sessions, and the embedded plot."""
     say("the net asset value")
     page.goto(f"{desk.url}/assets/nav?view=overview")
-    page.click("Plots")
 
     def plotted() -> bool:
-        # By partition Dagster (1.13) finds none where the partitions end before today, as in the simulation.
-        # A page that still lays itself out swallows a click.
-        page.click("Events", kinds="button")
-        time.sleep(2)
+        # A page that still lays itself out swallows a click, of either button.
+        page.click("Plots", kinds="button")
+        with suppress(BrowserError):
+            # By partition Dagster (1.13) finds none where the partitions end before today, as in sim.
+            page.click("Events", kinds="button", seconds=3)
+            time.sleep(2)
         return page.run("document.querySelectorAll('canvas').length") >= 5
 
     page.wait_until(plotted, "five plots")

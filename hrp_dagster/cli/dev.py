@@ -20,6 +20,7 @@ def dev(
     from hrp_core.store import Store, migrate
 
     migrate(Store(settings.database_path))
+    _end_orphans()
     children: list[ChildProcess] = []
     with ending_on_signals() as request:
         try:
@@ -45,3 +46,13 @@ def dev(
     if ended is not None:
         raise HrpError(f"{ended} ended by itself; its last lines above say why. Nothing is left running")
     err.print("Stopped; nothing is left running.")
+
+
+def _end_orphans() -> None:
+    import dagster as dg
+
+    from hrp_dagster.orphans import end_orphans
+
+    with dg.DagsterInstance.get() as instance:
+        for run in end_orphans(instance):
+            err.print(f"{run} was killed when this ended last; it is recorded as failed.", markup=False)
