@@ -24,7 +24,7 @@ from hrp_core.execution.broker import (
 )
 from hrp_core.execution.config import BrokerConfig, ClientRole
 from hrp_core.execution.ibkr_connection import ClientIdInUseError
-from hrp_core.execution.ibkr_loop import LoopThread, Pacer
+from hrp_core.execution.ibkr_loop import LoopThread, Pacer, since_boot
 from hrp_core.execution.ibkr_session import Session
 from hrp_core.ledger.types import Contract, OrderId
 
@@ -47,10 +47,18 @@ class IBKRBroker:
     Args:
         config: endpoint, client id and the one account.
         pacer: spacing of outgoing messages; the default keeps below IB's 50 a second.
+        uptime: seconds of a clock that only rises and goes on while the machine sleeps.
     """
 
-    def __init__(self, config: BrokerConfig, *, pacer: Pacer | None = None) -> None:
+    def __init__(
+        self,
+        config: BrokerConfig,
+        *,
+        pacer: Pacer | None = None,
+        uptime: Callable[[], float] = since_boot,
+    ) -> None:
         self._config = config
+        self._uptime = uptime
         self._pacer = pacer or Pacer()
         self._events: queue.SimpleQueue[OrderEvent | None] = queue.SimpleQueue()
         self._guard = threading.RLock()
@@ -228,7 +236,7 @@ class IBKRBroker:
         deadline = now() + self._config.timeout
         patient_until = min(deadline, now() + _CLIENT_ID_PATIENCE)
         while True:
-            session = Session(self._config, self._pacer, self._events.put)
+            session = Session(self._config, self._pacer, self._events.put, self._uptime)
             try:
                 await session.open(deadline)
                 return session

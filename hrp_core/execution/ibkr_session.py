@@ -73,10 +73,18 @@ class Session:
         config: endpoint and account.
         pacer: spaces what is sent.
         emit: takes each order event, and None when the socket has ended; called on the library's thread.
+        uptime: seconds of a clock that only rises and goes on while the machine sleeps.
     """
 
-    def __init__(self, config: BrokerConfig, pacer: Pacer, emit: Callable[[OrderEvent | None], None]) -> None:
+    def __init__(
+        self,
+        config: BrokerConfig,
+        pacer: Pacer,
+        emit: Callable[[OrderEvent | None], None],
+        uptime: Callable[[], float] = since_boot,
+    ) -> None:
         self._config = config
+        self._uptime = uptime
         self._wire = Connection(config, pacer, emit)
         self._client = self._wire.client
         self._library = self._wire.library
@@ -191,7 +199,7 @@ class Session:
         """
         self._require_writer()
         self._require_armed(request)
-        asked_at = since_boot()
+        asked_at = self._uptime()
         order = build_order(self._library, request, self._config.account)
         contract = build_contract(self._library, request.contract)
         try:
@@ -212,7 +220,7 @@ class Session:
                 f"order {request.order_ref} is at the broker already and was not sent again; the journal "
                 "does not know it: synchronise before anything else is sent"
             )
-        held_up = since_boot() - asked_at
+        held_up = self._uptime() - asked_at
         if held_up > _HELD_UP_SECONDS:
             raise NotSentError(
                 f"order {request.order_ref} was not sent: it was held up for {held_up:.0f} s, and its send "

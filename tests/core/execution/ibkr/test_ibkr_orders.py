@@ -46,7 +46,7 @@ def test_contracts_of_known_symbols_are_qualified_and_unknown_ones_are_absent(
 
 
 def test_an_order_that_waited_while_the_machine_slept_is_not_sent(
-    config_for: ConfigFor, control: GatewayClient, monkeypatch: pytest.MonkeyPatch
+    config_for: ConfigFor, control: GatewayClient
 ) -> None:
     """Put to sleep in the evening and woken at noon, it would be a market order in the open market."""
     woken = [0.0]
@@ -58,8 +58,8 @@ def test_an_order_that_waited_while_the_machine_slept_is_not_sent(
             woken[0] += self.naps
             return super().reserve(now)
 
-    monkeypatch.setattr("hrp_core.execution.ibkr_session.since_boot", lambda: woken[0])
-    with IBKRBroker(config_for(), pacer=(pacer := Asleep(float("inf")))) as broker:
+    pacer = Asleep(float("inf"))
+    with IBKRBroker(config_for(), pacer=pacer, uptime=lambda: woken[0]) as broker:
         contract = aapl(broker)
         pacer.naps = 3600.0
         with pytest.raises(NotSentError, match="3600 s"):
